@@ -1,0 +1,50 @@
+# What a person types. Every target sets up what it needs; written for GNU make 3.81, which macOS ships.
+#
+#   PYTHON=python3.12 make setup    another Python         make test ARGS="-m 'not integration'"    a part of the tests
+
+SHELL := /bin/bash
+BIN := .venv/bin
+ARGS ?=
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status test lint format lock jars-lock clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+setup:  ## Make .venv and fetch the Java libraries; does nothing when nothing changed
+	@infra/local/setup.sh
+
+demo: setup  ## Run the whole platform on synthetic data
+	@$(BIN)/retail demo $(ARGS)
+
+up: setup  ## Start the local stack
+	@$(BIN)/retail up $(ARGS)
+
+down:  ## Stop the local stack
+	@if [ -x $(BIN)/retail ]; then $(BIN)/retail down; else echo "nothing to stop: there is no .venv"; fi
+
+status: setup  ## Show how the local stack is
+	@$(BIN)/retail status $(ARGS)
+
+test: setup  ## Run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup  ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup  ## Mend what the style check can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock:  ## Resolve pyproject.toml into requirements.lock (needs uv)
+	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv: install it from your package manager" >&2; exit 1; }
+	@uv pip compile pyproject.toml --universal --python-version 3.11 --extra platform --extra local --extra dev \
+	  --extra s3 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+
+jars-lock: setup  ## Resolve jars.toml into jars.lock
+	@$(BIN)/retail jars lock
+
+clean: down  ## Stop the stack and remove .venv and caches; data in var/ stay
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,124 @@
+"""What the asset modules share: specs derived from contracts, and domain functions run by Spark store by store."""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+import pyarrow as pa
+from pyspark.sql import DataFrame as SparkFrame
+
+from retail_assets.contracts.tables import Table
+from retail_assets.contracts.types import DecimalType, ListType, ScalarType, arrow_schema, spark_schema
+from retail_assets.io_managers.frames import DateWindow
+
+OWNERS: Final = ["team:inventory-platform"]
+#: All runs that write one layer take turns: ingestion counts batches, the warehouse swaps months.
+POOL_INGEST: Final = "ingest"
+POOL_WAREHOUSE: Final = "warehouse"
+
+GROUP_DESCRIPTIONS: Final = {
+    "kafka": "topics",
+    "reference": "master data",
+    "raw": "what arrived",
+    "core": "trusted facts",
+    "features": "what a forecast may know",
+    "models": "trained models",
+    "forecasts": "expected demand",
+    "inventory": "what to order",
+    "marts": "star schema in the warehouse",
+}
+
+
+def column_type_name(column_type: ScalarType | DecimalType | ListType) -> str:
+    """Return a column type as people read it in Dagster's UI."""
+    match column_type:
+        case ScalarType(name):
+            return name
+        case DecimalType(precision, scale):
+            return f"decimal({precision},{scale})"
+        case ListType(fields):
+            return f"list<{', '.join(field.name for field in fields)}>"
+
+
+def table_schema(table: Table) -> dg.TableSchema:
+    """Return a table's columns for Dagster's UI, with unit and key in the words."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column_type_name(column.type),
+                description=column.description + (f" [{column.unit}]" if column.unit else ""),
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=table.grain == (column.name,)),
+            )
+            for column in table.columns
+        ]
+    )
+
+
+def description(table: Table) -> str:
+    """Return what Dagster's UI says of a table: what a row is, and by what it is known."""
+    return f"{table.description}\n\nGrain: {' x '.join(f'`{name}`' for name in table.grain)}."
+
+
+def asset_options(table: Table, *, kinds: set[str], **more: Any) -> dict[str, Any]:
+    """Return the arguments of `@dg.asset` that follow from a table's contract."""
+    return {
+        "key": dg.AssetKey(table.key),
+        "group_name": table.layer,
+        "description": description(table),
+        "kinds": kinds,
+        "owners": OWNERS,
+        "metadata": {"dagster/column_schema": table_schema(table), "dagster/table_name": table.path},
+        "io_manager_key": "lake_io_manager",
+        **more,
+    }
+
+
+def run_window(context: dg.AssetExecutionContext) -> DateWindow:
+    """Return the business dates of the run, both inclusive."""
+    keys = sorted(context.partition_keys)
+    return DateWindow(date.fromisoformat(keys[0]), date.fromisoformat(keys[-1]))
+
+
+def per_store(
+    frame: SparkFrame,
+    function: Callable[[pl.DataFrame], pl.DataFrame],
+    table: Table,
+    keys: Sequence[str] = ("store_id",),
+) -> SparkFrame:
+    """Run a domain function on each store's rows.
+
+    Args:
+        frame: rows with a `store_id`.
+        function: a pure function on Polars frames; its result has the table's columns.
+        table: what the result is.
+        keys: columns by which the work is split.
+    """
+    schema = arrow_schema(table.columns)
+
+    def run(rows: pa.Table) -> pa.Table:
+        return to_arrow(function(pl.DataFrame(rows)), schema)
+
+    return frame.groupBy(*keys).applyInArrow(run, spark_schema(table.columns))
+
+
+def per_store_pair(
+    left: SparkFrame,
+    right: SparkFrame,
+    function: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame],
+    table: Table,
+) -> SparkFrame:
+    """Run a domain function on each store's rows of two frames; either side may be empty."""
+    schema = arrow_schema(table.columns)
+
+    def run(left_rows: pa.Table, right_rows: pa.Table) -> pa.Table:
+        return to_arrow(function(pl.DataFrame(left_rows), pl.DataFrame(right_rows)), schema)
+
+    return left.groupBy("store_id").cogroup(right.groupBy("store_id")).applyInArrow(run, spark_schema(table.columns))
+
+
+def to_arrow(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    """Return a Polars frame as Arrow in exactly `schema`; strings in the layout that Spark's workers read."""
+    return frame.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)

@@ -1,0 +1,192 @@
+"""The core layer: cleansed facts by the store's local business date, each event once.
+
+Does not belong here: the arithmetic of the stock ledger and of daily sales (`domain`).
+"""
+
+from datetime import date, timedelta
+
+import dagster as dg
+import polars as pl
+from pyspark.sql import DataFrame as SparkFrame
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from retail_assets.assets.common import asset_options, per_store_pair, run_window
+from retail_assets.contracts.tables import (
+    CORE_DAILY_SALES,
+    CORE_INVENTORY_DAILY,
+    CORE_SALES_LINES,
+    RAW_INVENTORY_UPDATES,
+    RAW_SALES_TRANSACTIONS,
+    REFERENCE_PRODUCTS,
+    REFERENCE_PROMOTIONS,
+    REFERENCE_STORES,
+    Table,
+)
+from retail_assets.domain.ledger import inventory_daily as ledger_by_day
+from retail_assets.domain.sales import daily_sales as sales_by_day
+from retail_assets.io_managers.delta import days, read_table, row_counts
+from retail_assets.io_managers.frames import DateWindow
+from retail_assets.partitions import business_dates
+from retail_assets.resources.lake import LakeResource
+from retail_assets.resources.spark import SparkResource
+from retail_assets.settings import get_settings
+
+_BACKFILL = dg.BackfillPolicy.single_run()
+
+
+def _key(table: Table) -> dg.AssetKey:
+    return dg.AssetKey(table.key)
+
+
+def accepted_events(raw: SparkFrame, stores: pl.DataFrame, window: DateWindow, id_field: str) -> SparkFrame:
+    """Return the accepted events of some business dates, each once.
+
+    Args:
+        raw: a raw table.
+        stores: master data of the stores, for their time zones.
+        window: business dates, both inclusive.
+        id_field: the field by which a repeated message is known; the first one to arrive counts.
+
+    Returns:
+        The event's rows with `business_date` and `local_time`.
+    """
+    spark = raw.sparkSession
+    zones = spark.createDataFrame(
+        list(stores.select("store_id", "time_zone").iter_rows()), "store_id string, zone string"
+    )
+    zone = F.coalesce("zone", F.lit(get_settings().time_zone))
+    # A business date lies in at most two UTC dates; reading one day more on each side prunes the rest of the history.
+    nearby = F.col("event_date").between(
+        F.lit(window.first - timedelta(days=1)), F.lit(window.last + timedelta(days=1))
+    )
+    events = (
+        raw.where(nearby & F.col("rejection").isNull())
+        .join(F.broadcast(zones), "store_id", "left")
+        .withColumn("local_time", F.from_utc_timestamp("occurred_at", zone))
+        .withColumn("business_date", F.to_date("local_time"))
+        .where(F.col("business_date").between(F.lit(window.first), F.lit(window.last)))
+        .drop("zone")
+    )
+    arrival = Window.partitionBy(id_field).orderBy("kafka_partition", "kafka_offset")
+    return events.withColumn("_arrival", F.row_number().over(arrival)).where("_arrival = 1").drop("_arrival")
+
+
+@dg.asset(
+    **asset_options(CORE_SALES_LINES, kinds={"spark", "deltalake"}),
+    partitions_def=business_dates(get_settings()),
+    backfill_policy=_BACKFILL,
+    ins={
+        "transactions": dg.AssetIn(key=_key(RAW_SALES_TRANSACTIONS)),
+        "stores": dg.AssetIn(key=_key(REFERENCE_STORES)),
+    },
+)
+def sales_lines(context: dg.AssetExecutionContext, transactions: SparkFrame, stores: pl.DataFrame) -> SparkFrame:
+    """Explode baskets into lines, once each, signed by kind."""
+    events = accepted_events(transactions, stores, run_window(context), "transaction_id")
+    lines = events.select("*", F.explode("lines").alias("line"))
+    sign = F.when(F.col("kind") == "sale", 1).otherwise(-1)
+    gross = F.col("line.quantity") * F.col("line.unit_price")
+    return lines.select(
+        "transaction_id",
+        F.col("line.line_no").alias("line_no"),
+        "store_id",
+        "register_id",
+        F.col("line.product_id").alias("product_id"),
+        "occurred_at",
+        F.hour("local_time").alias("business_hour"),
+        "kind",
+        (F.col("line.quantity") * sign).alias("units"),
+        F.col("line.unit_price").alias("unit_price"),
+        F.col("line.discount").alias("discount"),
+        ((gross - F.col("line.discount")) * sign).alias("revenue"),
+        F.col("line.promotion_id").alias("promotion_id"),
+        "business_date",
+    )
+
+
+@dg.asset(
+    **asset_options(CORE_INVENTORY_DAILY, kinds={"spark", "polars", "deltalake"}),
+    partitions_def=business_dates(get_settings()),
+    backfill_policy=_BACKFILL,
+    ins={
+        "movements": dg.AssetIn(key=_key(RAW_INVENTORY_UPDATES)),
+        "stores": dg.AssetIn(key=_key(REFERENCE_STORES)),
+    },
+)
+def inventory_daily(
+    context: dg.AssetExecutionContext,
+    spark: SparkResource,
+    lake: LakeResource,
+    movements: SparkFrame,
+    stores: pl.DataFrame,
+) -> SparkFrame:
+    """Keep the stock ledger by day, from the movements and the closing stock of the day before."""
+    window = run_window(context)
+    dates = list(days(window))
+    events = accepted_events(movements, stores, window, "event_id").select(
+        "store_id",
+        "product_id",
+        "occurred_at",
+        "business_date",
+        "movement",
+        "quantity_delta",
+        "on_hand_after",
+        "event_id",
+    )
+    before = window.first - timedelta(days=1)
+    _require_day_before(lake, before)
+    opening = (
+        read_table(spark.spark_session, lake, CORE_INVENTORY_DAILY)
+        .where(F.col("business_date") == F.lit(before))
+        .select("store_id", "product_id", F.col("closing").alias("on_hand"))
+    )
+
+    def by_day(store_movements: pl.DataFrame, store_opening: pl.DataFrame) -> pl.DataFrame:
+        return ledger_by_day(store_movements, store_opening, stores, dates)
+
+    return per_store_pair(events, opening, by_day, CORE_INVENTORY_DAILY)
+
+
+@dg.asset(
+    **asset_options(CORE_DAILY_SALES, kinds={"spark", "polars", "deltalake"}),
+    partitions_def=business_dates(get_settings()),
+    backfill_policy=_BACKFILL,
+    ins={
+        "lines": dg.AssetIn(key=_key(CORE_SALES_LINES)),
+        "inventory": dg.AssetIn(key=_key(CORE_INVENTORY_DAILY)),
+        "products": dg.AssetIn(key=_key(REFERENCE_PRODUCTS)),
+        "promotions": dg.AssetIn(key=_key(REFERENCE_PROMOTIONS)),
+        "stores": dg.AssetIn(key=_key(REFERENCE_STORES)),
+    },
+)
+def daily_sales(
+    lines: SparkFrame,
+    inventory: SparkFrame,
+    products: pl.DataFrame,
+    promotions: pl.DataFrame,
+    stores: pl.DataFrame,
+) -> SparkFrame:
+    """Sum the lines by day, with a row for every product that the store carries, sold or not."""
+
+    def by_day(store_lines: pl.DataFrame, store_inventory: pl.DataFrame) -> pl.DataFrame:
+        return sales_by_day(store_lines, store_inventory, products, promotions, stores)
+
+    sold = lines.select("store_id", "product_id", "business_date", "units", "revenue")
+    carried = inventory.select("store_id", "product_id", "business_date", "stockout_hours")
+    return per_store_pair(sold, carried, by_day, CORE_DAILY_SALES)
+
+
+def _require_day_before(lake: LakeResource, before: date) -> None:
+    """Refuse to start a ledger in the middle of its history: stock would begin at nothing."""
+    delta = lake.delta(CORE_INVENTORY_DAILY)
+    kept = row_counts(delta, CORE_INVENTORY_DAILY, None) if delta is not None else {}
+    if str(before) not in kept and any(day < str(before) for day in kept):
+        raise dg.Failure(
+            f"{CORE_INVENTORY_DAILY.path} holds days before {before}, but not {before}: materialize the missing days first"
+        )
+
+
+def core_assets() -> list[dg.AssetsDefinition]:
+    """Return the assets of the core layer."""
+    return [sales_lines, inventory_daily, daily_sales]

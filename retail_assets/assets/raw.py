@@ -1,0 +1,206 @@
+"""The raw layer: what arrived, as it arrived, appended by Kafka offset range.
+
+The table says which offsets it holds (`resources.progress`), so a run that dies leaves no hole and a repeated one no
+duplicate. Does not belong here: cleansing (core).
+"""
+
+import dagster as dg
+from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame as SparkFrame
+from pyspark.sql import functions as F
+
+from retail_assets.assets.common import POOL_INGEST, asset_options
+from retail_assets.assets.sources import topic_key
+from retail_assets.contracts.decoding import decode_json, event_fields, plausible_time, rejection
+from retail_assets.contracts.events import HEADER_PRODUCED_AT
+from retail_assets.contracts.tables import BULK_PARTITION, RAW_DEAD_LETTERS, Table, raw_table
+from retail_assets.contracts.topics import DEAD_LETTERS, EVENT_TOPICS, Topic
+from retail_assets.io_managers.delta import contract_frame, read_table, row_counts
+from retail_assets.resources.kafka import KafkaResource, Letter
+from retail_assets.resources.lake import LakeResource
+from retail_assets.resources.offsets import OffsetRange, next_range
+from retail_assets.resources.progress import TRANSACTION_APP, commit_metadata, read_progress
+from retail_assets.resources.spark import SparkResource
+
+
+class IngestConfig(dg.Config):
+    """How much one run reads."""
+
+    max_events: int = 2_000_000
+
+
+class ConcurrentIngestError(Exception):
+    """Another run wrote the same offsets first. Nothing is lost; run again for what came since."""
+
+
+def read_topic(spark: SparkSession, bootstrap_servers: str, span: OffsetRange) -> SparkFrame:
+    """Return the messages of an offset range, lazily, as Spark's Kafka source gives them.
+
+    The source fails rather than skip offsets that the broker no longer has.
+    """
+    return (
+        spark.read.format("kafka")
+        .option("kafka.bootstrap.servers", bootstrap_servers)
+        .option("subscribe", span.topic)
+        .option("startingOffsets", span.starting_offsets())
+        .option("endingOffsets", span.ending_offsets())
+        .option("includeHeaders", "true")
+        .load()
+    )
+
+
+def decoded(messages: SparkFrame, topic: Topic, table: Table) -> SparkFrame:
+    """Turn messages into rows of the topic's raw table; refused ones keep their bytes and get a reason."""
+    produced_at = F.filter("headers", lambda header: header["key"] == HEADER_PRODUCED_AT)[0]["value"]
+    parsed = messages.withColumn("event", decode_json(F.col("value"), topic.schema)).withColumn(
+        "rejection", rejection(F.col("event"), topic.schema)
+    )
+    refused = F.col("rejection").isNotNull()
+    rows = parsed.select(
+        F.col("topic").alias("kafka_topic"),
+        F.col("partition").alias("kafka_partition"),
+        F.col("offset").alias("kafka_offset"),
+        plausible_time(produced_at.cast("string").try_cast("bigint")).alias("produced_at"),
+        F.current_timestamp().alias("ingested_at"),
+        "rejection",
+        F.when(refused, F.col("value")).alias("raw_value"),
+        *[
+            F.when(~refused, field).alias(column.name)
+            for field, column in zip(event_fields(F.col("event"), topic.schema), topic.schema.columns, strict=True)
+        ],
+    )
+    rows = rows.withColumn("event_date", F.to_date(F.coalesce("occurred_at", "ingested_at")))
+    return contract_frame(rows, table)
+
+
+def _raw_asset(topic: Topic) -> dg.AssetsDefinition:
+    table = raw_table(topic)
+
+    @dg.asset(
+        **asset_options(table, kinds={"spark", "kafka", "deltalake"}),
+        deps=[topic_key(topic.table)],
+        pool=POOL_INGEST,
+    )
+    def raw_events(
+        context: dg.AssetExecutionContext,
+        config: IngestConfig,
+        spark: SparkResource,
+        lake: LakeResource,
+        kafka: KafkaResource,
+    ) -> dg.MaterializeResult[None]:
+        delta = lake.delta(table)
+        progress = read_progress(delta)
+        first, end = kafka.offsets(topic.name)
+        span = next_range(topic.name, held=progress.held, first=first, end=end, limit=config.max_events)
+        if span.lost:
+            context.log.error(
+                "%s: the broker deleted events before they were read, by partition: %s", topic.name, span.lost
+            )
+        rejected = 0
+        if span.events:
+            rejected = _append(spark.spark_session, lake, kafka, topic, table, span, progress.batch + 1, progress.held)
+        delta = lake.delta(table)
+        counts = row_counts(delta, table, None) if delta is not None else {}
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": sum(counts.values()),
+                "events_read": span.events,
+                "events_refused": rejected,
+                "events_lost": sum(span.lost.values()),
+                "offsets": dg.MetadataValue.json({str(partition): offset for partition, offset in span.end.items()}),
+                "dagster/uri": lake.uri(table.path),
+            }
+        )
+
+    return raw_events
+
+
+def _append(
+    spark: SparkSession,
+    lake: LakeResource,
+    kafka: KafkaResource,
+    topic: Topic,
+    table: Table,
+    span: OffsetRange,
+    batch: int,
+    held: dict[int, int],
+) -> int:
+    """Write a range as one Delta commit and return how many messages the contract refused."""
+    metadata = commit_metadata(batch, span, held)
+    rows = decoded(read_topic(spark, kafka.bootstrap_servers, span), topic, table)
+    (
+        rows.repartition("event_date")
+        .write.format("delta")
+        .mode("append")
+        .partitionBy("event_date")
+        .option("txnAppId", TRANSACTION_APP)
+        .option("txnVersion", str(batch))
+        .option("userMetadata", metadata)
+        .save(lake.uri(table.path))
+    )
+    written = lake.delta(table)
+    # Delta leaves out, in silence, a batch number that another run has committed in the meantime.
+    if written is None or read_progress(written).held != {**held, **span.end}:
+        raise ConcurrentIngestError(
+            f"{table.path}: another run wrote batch {batch} first; its events are safe. Run again to read what came since"
+        )
+    refused = read_table(spark, lake, table).where(F.col("rejection").isNotNull() & (F.col("kafka_partition") >= 0))
+    return refused.where(_within(span)).count()
+
+
+def _within(span: OffsetRange) -> str:
+    parts = [
+        f"(kafka_partition = {partition} AND kafka_offset >= {span.start[partition]} AND kafka_offset < {end})"
+        for partition, end in span.end.items()
+    ]
+    return " OR ".join(parts)
+
+
+@dg.asset(
+    **asset_options(RAW_DEAD_LETTERS, kinds={"spark", "kafka", "deltalake"}),
+    deps=[dg.AssetKey(raw_table(topic).key) for topic in EVENT_TOPICS],
+    pool=POOL_INGEST,
+)
+def dead_letters(
+    context: dg.AssetExecutionContext, spark: SparkResource, lake: LakeResource, kafka: KafkaResource
+) -> SparkFrame:
+    """Collect what the contracts refuse, from all raw tables, and send it to the `dead-letters` topic.
+
+    Derived from the raw tables whole, so it is right after any crash. Letters are keyed by topic, partition and offset
+    and the topic is compacted: one that is sent again replaces itself.
+    """
+    session = spark.spark_session
+    refused = [
+        read_table(session, lake, raw_table(topic))
+        .where(F.col("rejection").isNotNull() & (F.col("kafka_partition") != BULK_PARTITION))
+        .select(*RAW_DEAD_LETTERS.column_names)
+        for topic in EVENT_TOPICS
+    ]
+    letters = refused[0]
+    for frame in refused[1:]:
+        letters = letters.unionByName(frame)
+    known = read_table(session, lake, RAW_DEAD_LETTERS).select(*RAW_DEAD_LETTERS.grain)
+    fresh = letters.join(known, list(RAW_DEAD_LETTERS.grain), "left_anti")
+    sent = kafka.send(
+        DEAD_LETTERS.name,
+        (
+            Letter(
+                key=f"{row.kafka_topic}-{row.kafka_partition}-{row.kafka_offset}".encode(),
+                value=None if row.raw_value is None else bytes(row.raw_value),
+                headers=[
+                    ("reason", row.rejection.encode()),
+                    ("topic", row.kafka_topic.encode()),
+                    ("partition", str(row.kafka_partition).encode()),
+                    ("offset", str(row.kafka_offset).encode()),
+                ],
+            )
+            for row in fresh.toLocalIterator()
+        ),
+    )
+    context.log.info("sent %d dead letters to %s", sent, DEAD_LETTERS.name)
+    return letters
+
+
+def raw_assets() -> list[dg.AssetsDefinition]:
+    """Return the assets of the raw layer."""
+    return [*(_raw_asset(topic) for topic in EVENT_TOPICS), dead_letters]

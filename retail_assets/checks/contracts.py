@@ -1,0 +1,117 @@
+"""Blocking checks that follow from the tables' contracts: keys unique, values known, ranges kept.
+
+One check and one Spark job per table: every condition is a column of a single aggregation.
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import dagster as dg
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame as SparkFrame
+from pyspark.sql import functions as F
+
+from retail_assets.checks.scope import run_dates
+from retail_assets.contracts.tables import (
+    CORE_DAILY_SALES,
+    CORE_INVENTORY_DAILY,
+    CORE_SALES_LINES,
+    FEATURES_DEMAND,
+    FORECASTS_DEMAND_7D,
+    INVENTORY_REORDER_POINTS,
+    RAW_DEAD_LETTERS,
+    RAW_TABLES,
+    Table,
+)
+from retail_assets.contracts.types import ListType
+from retail_assets.io_managers.delta import read_table
+from retail_assets.resources.lake import LakeResource
+from retail_assets.resources.spark import SparkResource
+
+CHECKED_TABLES: Final = (
+    *RAW_TABLES,
+    RAW_DEAD_LETTERS,
+    CORE_SALES_LINES,
+    CORE_INVENTORY_DAILY,
+    CORE_DAILY_SALES,
+    FEATURES_DEMAND,
+    FORECASTS_DEMAND_7D,
+    INVENTORY_REORDER_POINTS,
+)
+
+
+def violations(table: Table) -> dict[str, SparkColumn]:
+    """Return, by name, the condition under which a row breaks the contract."""
+    broken: dict[str, SparkColumn] = {}
+    for column in table.columns:
+        if isinstance(column.type, ListType):
+            continue
+        value = F.col(column.name)
+        if not column.nullable:
+            broken[f"{column.name} is null"] = value.isNull()
+        if column.minimum is not None:
+            broken[f"{column.name} < {column.minimum:g}"] = value < column.minimum
+        if column.maximum is not None:
+            broken[f"{column.name} > {column.maximum:g}"] = value > column.maximum
+        if column.allowed:
+            broken[f"{column.name} not in {column.allowed}"] = ~value.isin(*column.allowed)
+    return broken
+
+
+def broken_rules(frame: SparkFrame, table: Table) -> tuple[int, dict[str, int]]:
+    """Count the rows, and those that break each rule of the contract.
+
+    Returns:
+        Rows looked at, and rows per broken rule; a rule that holds is not among them.
+    """
+    rules = violations(table)
+    names = list(rules)
+    counts = [F.coalesce(F.sum(rules[name].cast("long")), F.lit(0)).alias(f"rule_{n}") for n, name in enumerate(names)]
+    keys = F.struct(*[F.col(name) for name in table.grain])
+    row = frame.agg(F.count(F.lit(1)).alias("rows"), F.countDistinct(keys).alias("keys"), *counts).first()
+    if row is None:
+        return 0, {}
+    broken = {name: int(row[f"rule_{n}"]) for n, name in enumerate(names) if row[f"rule_{n}"]}
+    if row["keys"] != row["rows"]:
+        broken[f"repeated {' x '.join(table.grain)}"] = int(row["rows"] - row["keys"])
+    return int(row["rows"]), broken
+
+
+def _scope(context: dg.AssetCheckExecutionContext, table: Table) -> SparkColumn:
+    """Return the rows that the run wrote: its partitions, or what was ingested since it began."""
+    if table.layer == "raw":
+        stats = context.instance.get_run_stats(context.run.run_id)
+        return F.col("ingested_at") >= F.lit(datetime.fromtimestamp(stats.start_time or 0, tz=UTC))
+    window = run_dates(context)
+    if window is None or table.partition_by is None:
+        return F.lit(True)
+    return F.expr(window.where(table.partition_by))
+
+
+def _contract_check(table: Table) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=dg.AssetKey(table.key),
+        name="contract",
+        blocking=True,
+        description=(
+            f"Keys ({', '.join(table.grain)}) are unique, required columns are filled, values lie within their ranges; "
+            "for the rows that the run wrote."
+        ),
+    )
+    def contract(
+        context: dg.AssetCheckExecutionContext, spark: SparkResource, lake: LakeResource
+    ) -> dg.AssetCheckResult:
+        frame = read_table(spark.spark_session, lake, table).where(_scope(context, table))
+        rows, broken = broken_rules(frame, table)
+        return dg.AssetCheckResult(
+            passed=not broken,
+            metadata={"rows_checked": rows, "broken_rules": dg.MetadataValue.json(broken)},
+            description="; ".join(f"{rule}: {count} rows" for rule, count in broken.items()) or None,
+        )
+
+    return contract
+
+
+def contract_checks() -> list[dg.AssetChecksDefinition]:
+    """Return one blocking check per table of the lake that the graph writes."""
+    return [_contract_check(table) for table in CHECKED_TABLES]

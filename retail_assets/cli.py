@@ -1,0 +1,99 @@
+"""The `retail` command: one group, whose commands live with what they drive.
+
+Belongs here: arguments, and turning what the platform explains into one line. Does not belong here: work.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import Any, TypeVar
+
+import click
+from retail_local import commands as local
+from retail_local.errors import StackError
+
+from retail_assets import __version__
+from retail_assets.settings import SettingsError, load_settings
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def explained(function: _Command) -> _Command:
+    """Show the errors that the platform explains as one line, without a traceback."""
+
+    @functools.wraps(function)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        from retail_assets.demo.errors import EXPLAINED
+
+        try:
+            return function(*arguments, **options)
+        except (SettingsError, StackError, *EXPLAINED) as error:
+            raise click.ClickException(str(error)) from None
+
+    return wrapped  # type: ignore[return-value]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="retail")
+def main() -> None:
+    """Retail Assets: from the till to the reorder, on one machine or many."""
+
+
+@main.command()
+@explained
+def migrate() -> None:
+    """Bring the warehouse's schema to the newest version."""
+    from retail_assets.resources.clickhouse import connect
+    from retail_assets.resources.migrations import migrate as apply
+
+    settings = load_settings()
+    client = connect(settings, database="")
+    done = apply(client, settings.clickhouse_database)
+    for migration in done:
+        click.echo(f"applied {migration.version:04d}_{migration.name}")
+    if not done:
+        click.echo(f"database {settings.clickhouse_database} is at the newest version")
+
+
+@main.group()
+def topics() -> None:
+    """The Kafka topics."""
+
+
+@topics.command("apply")
+@explained
+def topics_apply() -> None:
+    """Create the topics that are missing."""
+    from retail_assets.contracts.topics import TOPICS
+    from retail_assets.resources.kafka import KafkaResource
+
+    created = KafkaResource(bootstrap_servers=load_settings().bootstrap_servers).create_topics(TOPICS)
+    click.echo(f"created {', '.join(created)}" if created else "all topics are there")
+
+
+@main.command()
+@click.option("--stores", type=click.IntRange(1, 500), default=10, show_default=True)
+@click.option("--products", type=click.IntRange(1, 5000), default=120, show_default=True)
+@click.option("--days", type=click.IntRange(90, 1100), default=400, show_default=True, help="Days, today among them.")
+@click.option("--seed", type=int, default=7, show_default=True)
+@click.option(
+    "--today",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The day that is streamed; yesterday by default, the newest day that is over.",
+)
+@explained
+def demo(stores: int, products: int, days: int, seed: int, today: datetime | None) -> None:
+    """Send a retailer's day through the whole platform: tills, Kafka, lake, forecasts, reorder points, warehouse."""
+    from retail_assets.demo.run import run_demo
+
+    last: date | None = today.date() if today else None
+    run_demo(load_settings(), stores=stores, products=products, days=days, seed=seed, last_date=last)
+
+
+for _command in (local.up, local.down, local.status, local.doctor, local.logs, local.jars):
+    main.add_command(_command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

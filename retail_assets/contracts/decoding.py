@@ -1,0 +1,104 @@
+"""Decoding of messages by contract, as Spark column expressions: what is accepted, what is refused, and why.
+
+Serves the batch reader and the streaming service alike, so that both refuse the same messages for the same reasons.
+Does not belong here: what happens to a refused message.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from retail_assets.contracts.events import EventSchema
+from retail_assets.contracts.types import TIMESTAMP, Column, ListType, spark_type
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column as SparkColumn
+
+_CORRUPT = "_corrupt"
+#: The span of plausible event times, 2000-01-01 to 2100-01-01: outside of it a till's clock is wrong, and one such
+#: message would open a lake partition of its own.
+EARLIEST_MS: Final = 946_684_800_000
+LATEST_MS: Final = 4_102_444_800_000
+
+
+def _wire_type(column: Column) -> T.DataType:
+    """On the wire a timestamp is epoch milliseconds, as Avro's `timestamp-millis`."""
+    return T.LongType() if column.type == TIMESTAMP else spark_type(column.type)
+
+
+def decode_json(value: "SparkColumn", schema: EventSchema) -> "SparkColumn":
+    """Parse a message's bytes.
+
+    Args:
+        value: the binary value of the message.
+        schema: what it should be.
+
+    Returns:
+        A struct of the wire fields, for `rejection` and `event_fields`. Fields that the contract doesn't know are left
+        out; a field of the wrong type is null.
+    """
+    wire = T.StructType([T.StructField(column.name, _wire_type(column)) for column in schema.columns])
+    wire = wire.add(_CORRUPT, T.StringType())
+    return F.from_json(value.cast("string"), wire, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT})
+
+
+def rejection(decoded: "SparkColumn", schema: EventSchema) -> "SparkColumn":
+    """Say why the contract refuses a decoded message.
+
+    Returns:
+        One sentence that names the field, or null where the message is accepted.
+    """
+    nothing = F.coalesce(*[decoded[column.name].cast("string") for column in schema.columns]).isNull()
+    reasons = F.when(decoded.isNull() | nothing, F.lit("not a JSON object with any known field"))
+    for column in schema.columns:
+        field = decoded[column.name]
+        if not column.nullable:
+            reasons = reasons.when(field.isNull(), F.lit(f"{column.name} is missing or not {_described(column)}"))
+        if column.type == TIMESTAMP:
+            reasons = reasons.when(
+                ~field.between(EARLIEST_MS, LATEST_MS), F.lit(f"{column.name} is not a time between 2000 and 2100")
+            )
+        if column.allowed:
+            reasons = reasons.when(
+                ~field.isin(*column.allowed), F.lit(f"{column.name} is not one of {', '.join(column.allowed)}")
+            )
+        if isinstance(column.type, ListType):
+            reasons = reasons.when(F.size(field) == 0, F.lit(f"{column.name} is empty"))
+            for inner in column.type.fields:
+                name = f"{column.name}.{inner.name}"
+                if not inner.nullable:
+                    missing = F.exists(field, _is_null(inner.name))
+                    reasons = reasons.when(missing, F.lit(f"{name} is missing or not {_described(inner)} in a line"))
+                if inner.minimum is not None:
+                    low = F.exists(field, _is_below(inner.name, inner.minimum))
+                    reasons = reasons.when(low, F.lit(f"{name} is below {inner.minimum} in a line"))
+    return reasons.when(decoded[_CORRUPT].isNotNull(), F.lit("an optional field has the wrong type"))
+
+
+def event_fields(decoded: "SparkColumn", schema: EventSchema) -> "list[SparkColumn]":
+    """Return the event's fields as columns of the platform's types; an implausible time is null."""
+    return [
+        (plausible_time(decoded[c.name]) if c.type == TIMESTAMP else decoded[c.name]).alias(c.name)
+        for c in schema.columns
+    ]
+
+
+def plausible_time(milliseconds: "SparkColumn") -> "SparkColumn":
+    """Return epoch milliseconds as a timestamp, or null where a till's clock says what can't be (it would overflow)."""
+    return F.timestamp_millis(F.when(milliseconds.between(EARLIEST_MS, LATEST_MS), milliseconds))
+
+
+def _is_null(field: str) -> "Callable[[SparkColumn], SparkColumn]":
+    return lambda item: item[field].isNull()
+
+
+def _is_below(field: str, minimum: float) -> "Callable[[SparkColumn], SparkColumn]":
+    return lambda item: item[field] < minimum
+
+
+def _described(column: Column) -> str:
+    if column.type == TIMESTAMP:
+        return "epoch milliseconds"
+    return spark_type(column.type).simpleString() if not isinstance(column.type, ListType) else "a list of lines"

@@ -1,0 +1,64 @@
+"""The demo's own data: which scenario it is of, and starting afresh when that changes.
+
+A marker beside the lake says that its data are the demo's, and of which scenario. Data without the marker are somebody's
+own and are never touched.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlparse
+
+from retail_assets.contracts.topics import TOPICS
+from retail_assets.demo.errors import DemoError
+from retail_assets.resources.clickhouse import connect
+from retail_assets.resources.kafka import KafkaResource
+from retail_assets.settings import Settings
+
+_MARKER: Final = "demo-scenario"
+
+
+def prepare_area(settings: Settings, fingerprint: str) -> bool:
+    """Make sure that lake, topics and warehouse hold nothing but data of this scenario.
+
+    Data of another scenario of the demo are removed. The marker is written last, so that a removal that was cut short
+    is done again.
+
+    Returns:
+        Whether data of another scenario were removed.
+
+    Raises:
+        DemoError: the lake holds data that are not the demo's.
+    """
+    marker = settings.var_dir / _MARKER
+    known = marker.read_text(encoding="utf-8").strip() if marker.is_file() else None
+    if known == fingerprint:
+        return False
+    lake = _lake_folder(settings)
+    if known is None and lake.is_dir() and any(lake.iterdir()):
+        raise DemoError(
+            f"{lake} holds data that the demo did not make: choose another folder with RETAIL_VAR_DIR, "
+            "or move the data away"
+        )
+    _remove_everything(settings, lake)
+    marker.write_text(f"{fingerprint}\n", encoding="utf-8")
+    return known is not None
+
+
+def _lake_folder(settings: Settings) -> Path:
+    parts = urlparse(settings.lake)
+    if parts.scheme != "file":
+        raise DemoError(
+            f"the demo keeps its lake in a folder, but RETAIL_LAKE_URI is {settings.lake}: unset it for the demo"
+        )
+    return Path(unquote(parts.path))
+
+
+def _remove_everything(settings: Settings, lake: Path) -> None:
+    kafka = KafkaResource(bootstrap_servers=settings.bootstrap_servers)
+    kafka.delete_topics(topic.name for topic in TOPICS)
+    client = connect(settings, database="")
+    for database in (settings.clickhouse_database, f"{settings.clickhouse_database}_staging"):
+        client.command(f"DROP DATABASE IF EXISTS {database} SYNC")
+    client.close()
+    shutil.rmtree(lake, ignore_errors=True)

@@ -1,0 +1,28 @@
+"""The errors that the platform explains in one line, so that commands show them without a traceback."""
+
+from typing import Final
+
+from retail_assets.resources.clickhouse import WarehouseError
+from retail_assets.resources.kafka import BrokerError
+from retail_assets.resources.migrations import MigrationError
+from retail_assets.resources.offsets import TopicResetError
+from retail_assets.runs import LaunchError, RunFailedError
+from retail_assets.simulator.scenario import ScenarioError
+from retail_assets.simulator.tills import ProducerError
+
+
+class DemoError(Exception):
+    """The demo can't go on. The message says what to do."""
+
+
+EXPLAINED: Final = (
+    BrokerError,
+    DemoError,
+    LaunchError,
+    MigrationError,
+    ProducerError,
+    RunFailedError,
+    ScenarioError,
+    TopicResetError,
+    WarehouseError,
+)

@@ -1,0 +1,133 @@
+"""Kafka for sensors and runs: offsets, topics and dead letters, by kafka-python.
+
+Every call opens its own client and closes it: a client that outlives a sensor's tick hangs the daemon. Events
+themselves are read by Spark. Does not belong here: which range to read (`offsets`).
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import dagster as dg
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from retail_assets.contracts.topics import Topic
+
+_TIMEOUT_MS = 15_000
+
+
+class BrokerError(Exception):
+    """The broker is away, or a topic isn't there. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One message to send: key, value and headers in bytes."""
+
+    key: bytes
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+class KafkaResource(dg.ConfigurableResource):
+    """One Kafka cluster.
+
+    Attributes:
+        bootstrap_servers: `host:port,host:port`.
+    """
+
+    bootstrap_servers: str
+
+    def offsets(self, topic: str) -> tuple[dict[int, int], dict[int, int]]:
+        """Return the first available and the end offsets of a topic, by partition.
+
+        Raises:
+            BrokerError: the broker is away or has no such topic.
+        """
+        with self._errors(), closing(self._consumer()) as consumer:
+            partitions = consumer.partitions_for_topic(topic)
+            if not partitions:
+                raise BrokerError(
+                    f"the broker at {self.bootstrap_servers} has no topic {topic}: run `retail topics apply`"
+                )
+            handles = [TopicPartition(topic, partition) for partition in sorted(partitions)]
+            first = consumer.beginning_offsets(handles)
+            end = consumer.end_offsets(handles)
+        return (
+            {handle.partition: int(offset) for handle, offset in first.items()},
+            {handle.partition: int(offset) for handle, offset in end.items()},
+        )
+
+    def create_topics(self, topics: Iterable[Topic]) -> list[str]:
+        """Create the topics that are missing and return their names.
+
+        Raises:
+            BrokerError: the broker is away or refuses.
+        """
+        created: list[str] = []
+        with self._errors(), closing(self._admin()) as admin:
+            existing = set(admin.list_topics())
+            for topic in topics:
+                if topic.name in existing:
+                    continue
+                new = NewTopic(topic.name, topic.partitions, replication_factor=1, topic_configs=topic.config)
+                try:
+                    admin.create_topics([new], timeout_ms=_TIMEOUT_MS)
+                except TopicAlreadyExistsError:
+                    continue
+                created.append(topic.name)
+        return created
+
+    def delete_topics(self, names: Iterable[str]) -> None:
+        """Delete topics with all their events; those that don't exist are passed over.
+
+        Raises:
+            BrokerError: the broker is away or refuses.
+        """
+        with self._errors(), closing(self._admin()) as admin:
+            present = set(admin.list_topics()) & set(names)
+            if present:
+                admin.delete_topics(sorted(present), timeout_ms=_TIMEOUT_MS)
+
+    def send(self, topic: str, letters: Iterable[Letter]) -> int:
+        """Send a few messages and wait until the broker has them all.
+
+        Raises:
+            BrokerError: a message could not be delivered.
+        """
+        count = 0
+        with self._errors(), closing(self._producer()) as producer:
+            futures = []
+            for letter in letters:
+                futures.append(producer.send(topic, value=letter.value, key=letter.key, headers=letter.headers))
+                count += 1
+            producer.flush(timeout=_TIMEOUT_MS / 1000)
+            for future in futures:
+                future.get(timeout=_TIMEOUT_MS / 1000)
+        return count
+
+    def _consumer(self) -> KafkaConsumer:
+        return KafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers.split(","),
+            request_timeout_ms=_TIMEOUT_MS,
+            enable_auto_commit=False,
+        )
+
+    def _admin(self) -> KafkaAdminClient:
+        return KafkaAdminClient(bootstrap_servers=self.bootstrap_servers.split(","), request_timeout_ms=_TIMEOUT_MS)
+
+    def _producer(self) -> KafkaProducer:
+        return KafkaProducer(bootstrap_servers=self.bootstrap_servers.split(","), acks="all")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (KafkaError, ValueError, OSError) as error:
+            raise BrokerError(
+                f"the Kafka broker at {self.bootstrap_servers} doesn't answer as it should "
+                f"({type(error).__name__}: {error}). Run `retail status`; start it with `retail up`, or check "
+                "RETAIL_KAFKA_BOOTSTRAP_SERVERS"
+            ) from error

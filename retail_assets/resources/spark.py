@@ -1,0 +1,72 @@
+"""One Spark session per run, made when it is first needed.
+
+Belongs here: how a session is configured. Runs use the in-process executor, so that one run is one Spark application;
+a run that needs no Spark starts no JVM.
+"""
+
+import os
+import sys
+
+from dagster_pyspark import LazyPySparkResource
+
+from retail_assets.settings import Settings, get_settings
+from retail_local.jars import classpath
+from retail_local.java import find_java
+
+
+def spark_config(settings: Settings) -> dict[str, str]:
+    """Return the Spark settings that the platform relies on.
+
+    Jars are not among them: they are looked up when a session starts, so that the code location loads without them.
+    """
+    local = settings.spark_master.startswith("local")
+    config = {
+        "spark.app.name": "retail-assets",
+        "spark.master": settings.spark_master,
+        "spark.driver.memory": settings.spark_driver_memory,
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(settings.spark_shuffle_partitions),
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # A Delta snapshot is rebuilt by a job of this many tasks; the default of 50 costs a second per table here.
+        "spark.databricks.delta.snapshotPartitions": "2",
+    }
+    if local:
+        config |= {
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            # The web UI would listen on all interfaces.
+            "spark.ui.enabled": "false",
+        }
+    if settings.lake.startswith("s3a://"):
+        config |= {
+            "spark.hadoop.fs.s3a.endpoint": settings.s3_endpoint,
+            "spark.hadoop.fs.s3a.endpoint.region": settings.s3_region,
+            "spark.hadoop.fs.s3a.path.style.access": "true",
+            "spark.hadoop.fs.s3a.access.key": settings.s3_access_key,
+            "spark.hadoop.fs.s3a.secret.key": settings.s3_secret_key.get_secret_value(),
+        }
+    return config
+
+
+class SparkResource(LazyPySparkResource):
+    """The run's Spark session, on `dagster-pyspark`'s lazy resource.
+
+    It adds what must wait until a session is really needed: a Java that Spark can run on, and the verified jars.
+    """
+
+    def _init_session(self) -> None:
+        if self._spark_session is not None:
+            return
+        settings = get_settings()
+        # pyspark starts the JVM that JAVA_HOME names; find_java explains in one line what is wrong with Java.
+        os.environ["JAVA_HOME"] = str(find_java(settings).home)
+        # Spark's workers start `python3` from the PATH otherwise, which knows nothing of this environment. In client
+        # mode PySpark looks at this variable alone; the setting `spark.pyspark.python` is for `spark-submit`.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        groups = ["spark"] + (["s3"] if settings.lake.startswith("s3a://") else [])
+        jars = [str(jar) for group in groups for jar in classpath(settings, group)]
+        self.spark_config["spark.jars"] = ",".join(jars)
+        super()._init_session()
+        self._spark_session.sparkContext.setLogLevel("WARN")

@@ -1,0 +1,208 @@
+"""Launches jobs over Dagster's GraphQL API and follows them, as the UI does.
+
+Belongs here: starting a run, waiting for it, and what it did. The demo and everything outside of Dagster go through
+here, so that every run is a recorded one, in a process of its own. Does not belong here: which jobs there are (`jobs`).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Final
+
+import requests
+
+LOCATION: Final = "retail_assets"
+REPOSITORY: Final = "__repository__"
+_TIMEOUT_SECONDS: Final = 30
+_POLL_SECONDS: Final = 1.0
+_DONE: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
+
+_LAUNCH: Final = """
+mutation Launch($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on PipelineNotFoundError { message }
+    ... on UnauthorizedError { message }
+  }
+}
+"""
+_FOLLOW: Final = """
+query Follow($runId: ID!, $cursor: String) {
+  runOrError(runId: $runId) {
+    __typename
+    ... on Run {
+      status startTime endTime
+      eventConnection(afterCursor: $cursor, limit: 500) {
+        cursor
+        events {
+          __typename
+          ... on MaterializationEvent {
+            timestamp stepKey assetKey { path } metadataEntries { label ... on IntMetadataEntry { intValue } }
+          }
+          ... on ExecutionStepStartEvent { timestamp stepKey }
+          ... on ExecutionStepSuccessEvent { timestamp stepKey }
+          ... on AssetCheckEvaluationEvent { evaluation { checkName assetKey { path } success description } }
+          ... on ExecutionStepFailureEvent { stepKey error { message errorChain { error { message } } } }
+          ... on RunFailureEvent { message }
+        }
+      }
+    }
+  }
+}
+"""
+
+
+class LaunchError(Exception):
+    """Dagster can't be reached, or refuses the run."""
+
+
+class RunFailedError(Exception):
+    """A run failed or was cancelled. The message names the step and the cause."""
+
+
+@dataclass
+class StepResult:
+    """What one step of a run did.
+
+    Attributes:
+        name: asset or check, with slashes.
+        seconds: from its start to its end.
+        rows: rows of the asset afterwards; None where it has no such number.
+    """
+
+    name: str
+    seconds: float = 0.0
+    rows: int | None = None
+
+
+@dataclass
+class RunResult:
+    """A run that ended well."""
+
+    run_id: str
+    job: str
+    seconds: float
+    steps: dict[str, StepResult] = field(default_factory=dict)
+
+    def rows(self, asset: str) -> int:
+        """Return the rows of an asset that the run made, such as `core/sales_lines`."""
+        return next((step.rows or 0 for step in self.steps.values() if step.name == asset), 0)
+
+
+class DagsterApi:
+    """One Dagster webserver."""
+
+    def __init__(self, url: str) -> None:
+        """Say where.
+
+        Args:
+            url: such as `http://127.0.0.1:3000`.
+        """
+        self.url = url
+
+    def launch(self, job: str, *, tags: Mapping[str, str], run_config: Mapping[str, Any] | None = None) -> str:
+        """Start a run and return its id.
+
+        Raises:
+            LaunchError: Dagster doesn't answer or refuses.
+        """
+        params = {
+            "selector": {"repositoryLocationName": LOCATION, "repositoryName": REPOSITORY, "jobName": job},
+            "runConfigData": dict(run_config or {}),
+            "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
+        }
+        answer = self._ask(_LAUNCH, {"params": params})["launchRun"]
+        if answer["__typename"] != "LaunchRunSuccess":
+            why = answer.get("message") or "; ".join(error["message"] for error in answer.get("errors", []))
+            raise LaunchError(f"Dagster refuses to start {job}: {why or answer['__typename']}")
+        return str(answer["run"]["runId"])
+
+    def wait(self, run_id: str, job: str, on_step: Callable[[StepResult], None] = lambda _: None) -> RunResult:
+        """Follow a run to its end.
+
+        Args:
+            run_id: the run.
+            job: its job, for messages.
+            on_step: called for each asset that was made.
+
+        Raises:
+            LaunchError: Dagster doesn't answer any more.
+            RunFailedError: the run failed or was cancelled.
+        """
+        result = RunResult(run_id, job, 0.0)
+        started: dict[str, float] = {}
+        causes: list[str] = []
+        cursor: str | None = None
+        while True:
+            run = self._ask(_FOLLOW, {"runId": run_id, "cursor": cursor})["runOrError"]
+            if run["__typename"] != "Run":
+                raise LaunchError(f"Dagster doesn't know run {run_id} of {job}")
+            events = run["eventConnection"]["events"]
+            cursor = run["eventConnection"]["cursor"]
+            for event in events:
+                self._note(event, result, started, causes, on_step)
+            if run["status"] in _DONE and not events:
+                break
+            if not events:
+                time.sleep(_POLL_SECONDS)
+        if run["status"] != "SUCCESS":
+            raise RunFailedError(
+                f"{job} ended with {run['status']}: {'; '.join(causes) or 'no cause was recorded'}. "
+                f"See {self.url}/runs/{run_id}"
+            )
+        result.seconds = (run["endTime"] or 0) - (run["startTime"] or 0)
+        return result
+
+    def _note(
+        self,
+        event: dict[str, Any],
+        result: RunResult,
+        started: dict[str, float],
+        causes: list[str],
+        on_step: Callable[[StepResult], None],
+    ) -> None:
+        match event["__typename"]:
+            case "ExecutionStepStartEvent":
+                started[event["stepKey"]] = float(event["timestamp"]) / 1000
+            case "MaterializationEvent" if event["stepKey"] not in result.steps:
+                # A run over many partitions records one event each, all with the same row count.
+                rows = [e["intValue"] for e in event["metadataEntries"] if e["label"] == "dagster/row_count"]
+                step = StepResult("/".join(event["assetKey"]["path"]), rows=rows[0] if rows else None)
+                result.steps[event["stepKey"]] = step
+            case "ExecutionStepSuccessEvent":
+                key = event["stepKey"]
+                step = result.steps.setdefault(key, StepResult(key))
+                step.seconds = float(event["timestamp"]) / 1000 - started.get(key, float(event["timestamp"]) / 1000)
+                on_step(step)
+            case "AssetCheckEvaluationEvent" if not event["evaluation"]["success"]:
+                found = event["evaluation"]
+                causes.append(f"check {found['checkName']} of {'/'.join(found['assetKey']['path'])}: {found['description']}")
+            case "ExecutionStepFailureEvent":
+                chain = [link["error"]["message"] for link in event["error"]["errorChain"]] or [event["error"]["message"]]
+                causes.append(f"{event['stepKey']}: {chain[-1].strip().splitlines()[0]}")
+
+    def _ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            response = requests.post(
+                f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=_TIMEOUT_SECONDS
+            )
+            answer = response.json()
+        except (requests.RequestException, ValueError) as error:
+            raise LaunchError(
+                f"Dagster at {self.url} doesn't answer ({type(error).__name__}): run `retail status`, start it with `retail up`"
+            ) from error
+        if answer.get("errors"):
+            raise LaunchError(f"Dagster at {self.url} refuses the question: {answer['errors'][0]['message']}")
+        data: dict[str, Any] = answer["data"]
+        return data
+
+
+def partition_tags(first: date, last: date) -> dict[str, str]:
+    """Return the tags of a run over business dates `first` to `last`, both inclusive."""
+    if first == last:
+        return {"dagster/partition": str(first)}
+    return {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}

@@ -1,0 +1,183 @@
+"""Every setting of the platform, in one typed class, read from the environment once and checked at start.
+
+Belongs here: names, types, defaults and limits of settings, and the one error that explains a wrong one. No other
+module reads the environment (the streaming service has its own class of the same shape). Does not belong here: what
+a setting does.
+"""
+
+import functools
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from retail_assets.paths import project_root
+
+ENV_PREFIX: Final = "RETAIL_"
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong. The message names each variable and says what it should be."""
+
+
+class Mode(StrEnum):
+    """The three ways to run the platform; only settings differ between them."""
+
+    LOCAL = "local"
+    COMPOSE = "compose"
+    CLUSTER = "cluster"
+
+
+class Orchestrator(StrEnum):
+    """Who starts the scheduled jobs. Never both."""
+
+    DAGSTER = "dagster"
+    AIRFLOW = "airflow"
+
+
+def _known_time_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("should be an IANA time zone such as Europe/Berlin")
+    return name
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+TimeZoneName = Annotated[str, AfterValidator(_known_time_zone)]
+
+
+class Settings(BaseSettings):
+    """What can be set, each by an environment variable `RETAIL_<NAME>` or a line in `.env`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+    )
+
+    mode: Mode = Mode.LOCAL
+    var_dir: Path = Field(default_factory=lambda: project_root() / "var", description="data, logs and secrets")
+    cache_dir: Path = Field(
+        default_factory=lambda: Path.home() / ".cache" / "retail-assets", description="downloads shared by checkouts"
+    )
+    java_home: Path | None = Field(default=None, description="a Java 17+ home; otherwise JAVA_HOME, then the PATH")
+
+    time_zone: TimeZoneName = Field(default="Europe/Berlin", description="the retailer's own time zone")
+    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$", description="ISO 4217 code of all money columns")
+    history_start: str = Field(
+        default="2025-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$", description="first business date of the partitions"
+    )
+    orchestrator: Orchestrator = Orchestrator.DAGSTER
+
+    kafka_bootstrap_servers: str = Field(default="", description="host:port,…; empty means the local broker")
+    kafka_port: Port = 9092
+    kafka_controller_port: Port = 9093
+    kafka_max_events_per_run: int = Field(default=2_000_000, ge=1, description="cap of one offset range")
+
+    lake_uri: str = Field(default="", description="file:///… or s3a://bucket/prefix; empty means a folder in var_dir")
+    s3_endpoint: str = Field(default="", description="URL of an S3-compatible store; empty means AWS")
+    s3_region: str = "us-east-1"
+    s3_access_key: str = ""
+    s3_secret_key: SecretStr = SecretStr("")
+
+    clickhouse_host: str = "127.0.0.1"
+    clickhouse_port: Port = 8123
+    clickhouse_database: str = Field(default="retail", pattern=r"^[a-z][a-z0-9_]*$")
+    clickhouse_user: str = "etl"
+    clickhouse_password: SecretStr = Field(
+        default=SecretStr(""), description="empty means the one that was generated at the local stack's first start"
+    )
+
+    spark_master: str = "local[*]"
+    spark_driver_memory: str = Field(default="2g", pattern=r"^\d+[kmgt]$")
+    spark_shuffle_partitions: int = Field(default=8, ge=1)
+
+    dagster_port: Port = 3000
+
+    @field_validator("var_dir", "cache_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().resolve()
+
+    @field_validator("lake_uri")
+    @classmethod
+    def _supported_scheme(cls, uri: str) -> str:
+        if uri and not uri.startswith(("file:///", "s3a://")):
+            raise ValueError("should start with file:/// or s3a://")
+        return uri.rstrip("/")
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The retailer's time zone."""
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Kafka brokers as `host:port,host:port`."""
+        return self.kafka_bootstrap_servers or f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def lake(self) -> str:
+        """Root of the lake as a URI that Spark reads: `file:///…` or `s3a://…`."""
+        return self.lake_uri or (self.var_dir / "lake").as_uri()
+
+    @property
+    def dagster_home(self) -> Path:
+        """Where Dagster keeps its runs and events in local mode."""
+        return self.var_dir / "dagster"
+
+    @property
+    def secrets_dir(self) -> Path:
+        """One file per generated password, readable by the owner alone."""
+        return self.var_dir / "secrets"
+
+    @property
+    def jars_dir(self) -> Path:
+        """Where verified jars are kept, one folder per group of the lock."""
+        return self.cache_dir / "jars"
+
+    def password_of(self, user: str) -> str:
+        """Return the warehouse password of `user`.
+
+        The configured password belongs to `clickhouse_user`; any other is read from the generated secrets.
+
+        Raises:
+            SettingsError: neither a setting nor a generated secret has it.
+        """
+        if user == self.clickhouse_user and self.clickhouse_password.get_secret_value():
+            return self.clickhouse_password.get_secret_value()
+        secret = self.secrets_dir / f"clickhouse_{user}"
+        try:
+            return secret.read_text(encoding="utf-8").strip()
+        except OSError:
+            raise SettingsError(
+                f"{ENV_PREFIX}CLICKHOUSE_PASSWORD is not set and {secret} does not exist: set the variable, "
+                "or run `retail up`, which generates the local passwords"
+            ) from None
+
+
+def load_settings() -> Settings:
+    """Read and check the settings anew.
+
+    Raises:
+        SettingsError: one line for each variable that is wrong.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = ENV_PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+            shown = "(hidden)" if any(word in name for word in ("PASSWORD", "SECRET")) else repr(problem["input"])
+            lines.append(f"{name} is {shown}: {problem['msg'].removeprefix('Value error, ')}")
+        raise SettingsError("\n".join(lines)) from None
+
+
+@functools.cache
+def get_settings() -> Settings:
+    """Return this process's settings, read at the first call."""
+    return load_settings()

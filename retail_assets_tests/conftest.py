@@ -1,0 +1,92 @@
+"""Fixtures that several kinds of tests share. Spark and the stack are started once per test session, when needed.
+
+The tests have folders and ports of their own, chosen before anything reads the settings, so that they run beside a
+stack that is in use.
+"""
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from pyspark.sql import SparkSession
+from retail_local.stack import Stack
+
+from retail_assets.resources.clickhouse import connect
+from retail_assets.resources.kafka import KafkaResource
+from retail_assets.resources.lake import LakeResource
+from retail_assets.resources.migrations import migrate
+from retail_assets.resources.spark import SparkResource, spark_config
+from retail_assets.settings import Settings, get_settings
+
+_PORTS = ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CLICKHOUSE_PORT", "DAGSTER_PORT")
+
+
+def pytest_configure() -> None:
+    """Give the tests folders and ports of their own."""
+    for name in [name for name in os.environ if name.startswith("RETAIL_")]:
+        if name not in {"RETAIL_CACHE_DIR", "RETAIL_JAVA_HOME"}:
+            del os.environ[name]
+    os.environ["RETAIL_VAR_DIR"] = tempfile.mkdtemp(prefix="retail-tests-")
+    sockets = [socket.socket() for _ in _PORTS]
+    for name, holder in zip(_PORTS, sockets, strict=True):
+        holder.bind(("127.0.0.1", 0))
+        os.environ[f"RETAIL_{name}"] = str(holder.getsockname()[1])
+    for holder in sockets:
+        holder.close()
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """Return the settings of the tests' own stack."""
+    return get_settings()
+
+
+@pytest.fixture(scope="session")
+def spark_resource(settings: Settings) -> Iterator[SparkResource]:
+    """Return the project's own Spark resource; its session lives as long as the tests."""
+    resource = SparkResource(spark_config=spark_config(settings) | {"spark.sql.shuffle.partitions": "2"})
+    yield resource
+    resource.spark_session.stop()
+
+
+@pytest.fixture(scope="session")
+def spark(spark_resource: SparkResource) -> SparkSession:
+    """Return the one Spark session of the tests."""
+    return spark_resource.spark_session
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> LakeResource:
+    """Return an empty lake."""
+    return LakeResource(root=(tmp_path / "lake").as_uri())
+
+
+@pytest.fixture(scope="session")
+def stack(settings: Settings) -> Iterator[Stack]:
+    """Start a real broker and a real warehouse for the tests; end them afterwards."""
+    running = Stack(settings)
+    running.up(["kafka", "warehouse"])
+    yield running
+    running.down()
+
+
+@pytest.fixture(scope="session")
+def kafka(stack: Stack, settings: Settings) -> KafkaResource:
+    """Return the real broker."""
+    return KafkaResource(bootstrap_servers=settings.bootstrap_servers)
+
+
+@pytest.fixture
+def warehouse(stack: Stack, settings: Settings) -> Iterator[Client]:
+    """Return the writer of a warehouse with the newest schema and without rows."""
+    client = connect(settings, database="")
+    for database in (settings.clickhouse_database, f"{settings.clickhouse_database}_staging"):
+        client.command(f"DROP DATABASE IF EXISTS {database} SYNC")
+    migrate(client, settings.clickhouse_database)
+    yield client
+    client.close()
