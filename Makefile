@@ -18,13 +18,13 @@ demo: setup  ## Run the whole platform on synthetic data
 	@$(BIN)/retail demo $(ARGS)
 
 up: setup  ## Start the local stack
-	@$(BIN)/retail up $(ARGS)
+	@$(BIN)/python -m retail_local up $(ARGS)
 
 down:  ## Stop the local stack
-	@if [ -x $(BIN)/retail ]; then $(BIN)/retail down; else echo "nothing to stop: there is no .venv"; fi
+	@if [ -x $(BIN)/retail ]; then $(BIN)/python -m retail_local down; else echo "nothing to stop: there is no .venv"; fi
 
 status: setup  ## Show how the local stack is
-	@$(BIN)/retail status $(ARGS)
+	@$(BIN)/python -m retail_local status $(ARGS)
 
 test: setup  ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
@@ -44,7 +44,7 @@ lock:  ## Resolve pyproject.toml into requirements.lock (needs uv)
 	  --extra s3 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
 
 jars-lock: setup  ## Resolve jars.toml into jars.lock
-	@$(BIN)/retail jars lock
+	@$(BIN)/python -m retail_local jars lock
 
 clean: down  ## Stop the stack and remove .venv and caches; data in var/ stay
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,11 +10,11 @@ from datetime import date, datetime
 from typing import Any, TypeVar
 
 import click
-from retail_local import commands as local
-from retail_local.errors import StackError
 
 from retail_assets import __version__
 from retail_assets.settings import SettingsError, load_settings
+from retail_local import commands as local
+from retail_local.errors import StackError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

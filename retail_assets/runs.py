@@ -180,9 +180,13 @@ class DagsterApi:
                 on_step(step)
             case "AssetCheckEvaluationEvent" if not event["evaluation"]["success"]:
                 found = event["evaluation"]
-                causes.append(f"check {found['checkName']} of {'/'.join(found['assetKey']['path'])}: {found['description']}")
+                causes.append(
+                    f"check {found['checkName']} of {'/'.join(found['assetKey']['path'])}: {found['description']}"
+                )
             case "ExecutionStepFailureEvent":
-                chain = [link["error"]["message"] for link in event["error"]["errorChain"]] or [event["error"]["message"]]
+                chain = [link["error"]["message"] for link in event["error"]["errorChain"]] or [
+                    event["error"]["message"]
+                ]
                 causes.append(f"{event['stepKey']}: {chain[-1].strip().splitlines()[0]}")
 
     def _ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,7 +197,8 @@ class DagsterApi:
             answer = response.json()
         except (requests.RequestException, ValueError) as error:
             raise LaunchError(
-                f"Dagster at {self.url} doesn't answer ({type(error).__name__}): run `retail status`, start it with `retail up`"
+                f"Dagster at {self.url} doesn't answer ({type(error).__name__}): run `retail status`, "
+                "start it with `retail up`"
             ) from error
         if answer.get("errors"):
             raise LaunchError(f"Dagster at {self.url} refuses the question: {answer['errors'][0]['message']}")

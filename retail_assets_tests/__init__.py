@@ -1,1 +1,1 @@
-"""Tests: `unit` (pure), `dagster` (assets and IO managers on a real Spark), `integration` (the stack), `e2e` (a user)."""
+"""Tests: `unit` (pure), `dagster` (assets and IO managers on Spark), `integration` (the stack), `e2e` (a user)."""

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from clickhouse_connect.driver.client import Client
 from pyspark.sql import SparkSession
-from retail_local.stack import Stack
 
 from retail_assets.resources.clickhouse import connect
 from retail_assets.resources.kafka import KafkaResource
@@ -21,6 +20,7 @@ from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.migrations import migrate
 from retail_assets.resources.spark import SparkResource, spark_config
 from retail_assets.settings import Settings, get_settings
+from retail_local.stack import Stack
 
 _PORTS = ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CLICKHOUSE_PORT", "DAGSTER_PORT")
 

@@ -18,17 +18,7 @@ OWNERS: Final = ["team:inventory-platform"]
 POOL_INGEST: Final = "ingest"
 POOL_WAREHOUSE: Final = "warehouse"
 
-GROUP_DESCRIPTIONS: Final = {
-    "kafka": "topics",
-    "reference": "master data",
-    "raw": "what arrived",
-    "core": "trusted facts",
-    "features": "what a forecast may know",
-    "models": "trained models",
-    "forecasts": "expected demand",
-    "inventory": "what to order",
-    "marts": "star schema in the warehouse",
-}
+AssetDecorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
 
 def column_type_name(column_type: ScalarType | DecimalType | ListType) -> str:
@@ -62,18 +52,25 @@ def description(table: Table) -> str:
     return f"{table.description}\n\nGrain: {' x '.join(f'`{name}`' for name in table.grain)}."
 
 
-def asset_options(table: Table, *, kinds: set[str], **more: Any) -> dict[str, Any]:
-    """Return the arguments of `@dg.asset` that follow from a table's contract."""
-    return {
-        "key": dg.AssetKey(table.key),
-        "group_name": table.layer,
-        "description": description(table),
-        "kinds": kinds,
-        "owners": OWNERS,
-        "metadata": {"dagster/column_schema": table_schema(table), "dagster/table_name": table.path},
-        "io_manager_key": "lake_io_manager",
+def lake_asset(table: Table, *, kinds: set[str], **more: Any) -> AssetDecorator:
+    """Return the decorator of an asset that is kept in the lake: `@dg.asset` with what follows from its contract.
+
+    Args:
+        table: the contract.
+        kinds: technologies, shown as tags in Dagster's UI.
+        more: further arguments of `@dg.asset`.
+    """
+    decorator: AssetDecorator = dg.asset(
+        key=dg.AssetKey(table.key),
+        group_name=table.layer,
+        description=description(table),
+        kinds=kinds,
+        owners=OWNERS,
+        metadata={"dagster/column_schema": table_schema(table), "dagster/table_name": table.path},
+        io_manager_key="lake_io_manager",
         **more,
-    }
+    )
+    return decorator
 
 
 def run_window(context: dg.AssetExecutionContext) -> DateWindow:

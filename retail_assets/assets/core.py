@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from retail_assets.assets.common import asset_options, per_store_pair, run_window
+from retail_assets.assets.common import lake_asset, per_store_pair, run_window
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
@@ -72,8 +72,9 @@ def accepted_events(raw: SparkFrame, stores: pl.DataFrame, window: DateWindow, i
     return events.withColumn("_arrival", F.row_number().over(arrival)).where("_arrival = 1").drop("_arrival")
 
 
-@dg.asset(
-    **asset_options(CORE_SALES_LINES, kinds={"spark", "deltalake"}),
+@lake_asset(
+    CORE_SALES_LINES,
+    kinds={"spark", "deltalake"},
     partitions_def=business_dates(get_settings()),
     backfill_policy=_BACKFILL,
     ins={
@@ -105,8 +106,9 @@ def sales_lines(context: dg.AssetExecutionContext, transactions: SparkFrame, sto
     )
 
 
-@dg.asset(
-    **asset_options(CORE_INVENTORY_DAILY, kinds={"spark", "polars", "deltalake"}),
+@lake_asset(
+    CORE_INVENTORY_DAILY,
+    kinds={"spark", "polars", "deltalake"},
     partitions_def=business_dates(get_settings()),
     backfill_policy=_BACKFILL,
     ins={
@@ -148,8 +150,9 @@ def inventory_daily(
     return per_store_pair(events, opening, by_day, CORE_INVENTORY_DAILY)
 
 
-@dg.asset(
-    **asset_options(CORE_DAILY_SALES, kinds={"spark", "polars", "deltalake"}),
+@lake_asset(
+    CORE_DAILY_SALES,
+    kinds={"spark", "polars", "deltalake"},
     partitions_def=business_dates(get_settings()),
     backfill_policy=_BACKFILL,
     ins={
@@ -183,7 +186,7 @@ def _require_day_before(lake: LakeResource, before: date) -> None:
     kept = row_counts(delta, CORE_INVENTORY_DAILY, None) if delta is not None else {}
     if str(before) not in kept and any(day < str(before) for day in kept):
         raise dg.Failure(
-            f"{CORE_INVENTORY_DAILY.path} holds days before {before}, but not {before}: materialize the missing days first"
+            f"{CORE_INVENTORY_DAILY.path} holds earlier days, but not {before}: materialize the missing days first"
         )
 
 

@@ -10,7 +10,7 @@ import polars as pl
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 
-from retail_assets.assets.common import asset_options, per_store, run_window
+from retail_assets.assets.common import lake_asset, per_store, run_window
 from retail_assets.contracts.tables import CORE_DAILY_SALES, FEATURES_DEMAND
 from retail_assets.domain.features import LOOKBACK_DAYS
 from retail_assets.domain.features import demand_features as features_of
@@ -21,8 +21,9 @@ from retail_assets.resources.spark import SparkResource
 from retail_assets.settings import get_settings
 
 
-@dg.asset(
-    **asset_options(FEATURES_DEMAND, kinds={"spark", "polars", "deltalake"}),
+@lake_asset(
+    FEATURES_DEMAND,
+    kinds={"spark", "polars", "deltalake"},
     partitions_def=business_dates(get_settings()),
     backfill_policy=dg.BackfillPolicy.single_run(),
     deps=[

@@ -12,7 +12,7 @@ import polars as pl
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 
-from retail_assets.assets.common import asset_options, per_store_pair, run_window
+from retail_assets.assets.common import lake_asset, per_store_pair, run_window
 from retail_assets.assets.scoring import predict_mean, supervised_rows
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
@@ -38,7 +38,6 @@ from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
 from retail_assets.settings import get_settings
 
-
 _KEYS = ("store_id", "product_id", "run_date", "target_date", "horizon")
 #: Days of sales that the fallback of a young series looks at.
 _FALLBACK_DAYS = 28
@@ -48,8 +47,9 @@ class ModelMismatchError(Exception):
     """The model was trained on other inputs than this code makes."""
 
 
-@dg.asset(
-    **asset_options(FORECASTS_DEMAND_7D, kinds={"spark", "xgboost", "deltalake"}),
+@lake_asset(
+    FORECASTS_DEMAND_7D,
+    kinds={"spark", "xgboost", "deltalake"},
     partitions_def=business_dates(get_settings()),
     backfill_policy=dg.BackfillPolicy.single_run(),
     deps=[dg.AssetKey(FEATURES_DEMAND.key), dg.AssetKey(CORE_DAILY_SALES.key)],
@@ -102,7 +102,8 @@ def demand_7d(
         asked = store_rows.filter(enough_history()).select(*_KEYS, "mean", method=pl.lit("xgboost"))
         others = store_rows.filter(~enough_history()).select("store_id", "product_id", "run_date").unique()
         fallback = pl.concat(
-            known_fallback(others.filter(run_date=origin), store_sales, products, [origin], horizons) for origin in origins
+            known_fallback(others.filter(run_date=origin), store_sales, products, [origin], horizons)
+            for origin in origins
         )
         forecast = pl.concat([asked, fallback.select(asked.columns)])
         return add_quantiles(forecast, errors).with_columns(model_version=pl.lit(version))

@@ -8,7 +8,7 @@ import polars as pl
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 
-from retail_assets.assets.common import asset_options, per_store_pair, run_window
+from retail_assets.assets.common import lake_asset, per_store_pair, run_window
 from retail_assets.contracts.tables import (
     CORE_INVENTORY_DAILY,
     FORECASTS_DEMAND_7D,
@@ -35,8 +35,9 @@ class PolicyConfig(dg.Config):
     service_level: float = 0.95
 
 
-@dg.asset(
-    **asset_options(INVENTORY_REORDER_POINTS, kinds={"spark", "polars", "deltalake"}),
+@lake_asset(
+    INVENTORY_REORDER_POINTS,
+    kinds={"spark", "polars", "deltalake"},
     partitions_def=business_dates(get_settings()),
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={

@@ -5,6 +5,7 @@ belong here: measures (views), and computing facts (the layers before).
 """
 
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -12,7 +13,7 @@ from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from retail_assets.assets.common import OWNERS, POOL_WAREHOUSE
+from retail_assets.assets.common import OWNERS, POOL_WAREHOUSE, AssetDecorator
 from retail_assets.contracts.tables import (
     CORE_INVENTORY_DAILY,
     CORE_SALES_LINES,
@@ -33,16 +34,17 @@ UNKNOWN = "unknown"
 _EPOCH = date(1970, 1, 1)
 
 
-def _mart(name: str, description: str, **more: object) -> dict[str, object]:
-    return {
-        "key": dg.AssetKey(["marts", name]),
-        "group_name": "marts",
-        "description": description,
-        "owners": OWNERS,
-        "io_manager_key": "warehouse_io_manager",
-        "pool": POOL_WAREHOUSE,
+def _mart(name: str, description: str, **more: Any) -> AssetDecorator:
+    decorator: AssetDecorator = dg.asset(
+        key=dg.AssetKey(["marts", name]),
+        group_name="marts",
+        description=description,
+        owners=OWNERS,
+        io_manager_key="warehouse_io_manager",
+        pool=POOL_WAREHOUSE,
         **more,
-    }
+    )
+    return decorator
 
 
 def _in(table: Table) -> dg.AssetIn:
@@ -56,7 +58,7 @@ def _dim(name: str) -> dg.AssetIn:
 def _existing_keys(clickhouse: ClickHouseResource, dimension: str, id_column: str, key_column: str) -> pl.DataFrame:
     """Read the keys that were given out before: they never change, facts hold them."""
     with clickhouse.client(f"keys of {dimension}") as client:
-        rows = client.query(f"SELECT {id_column}, {key_column} FROM {dimension} WHERE {key_column} > 0").result_rows  # noqa: S608
+        rows = client.query(f"SELECT {id_column}, {key_column} FROM {dimension} WHERE {key_column} > 0").result_rows
     return pl.DataFrame(rows, schema={id_column: pl.String, key_column: pl.Int64}, orient="row")
 
 
@@ -73,8 +75,10 @@ def _with_unknown(frame: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([pl.DataFrame([blank], schema=frame.schema), frame.sort(frame.columns[0])])
 
 
-@dg.asset(
-    **_mart("dim_date", "Days and what is known of them. One row per day.", kinds={"polars", "clickhouse"}),
+@_mart(
+    "dim_date",
+    "Days and what is known of them. One row per day.",
+    kinds={"polars", "clickhouse"},
     ins={"calendar": _in(REFERENCE_CALENDAR)},
 )
 def dim_date(calendar: pl.DataFrame) -> pl.DataFrame:
@@ -93,8 +97,10 @@ def dim_date(calendar: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-@dg.asset(
-    **_mart("dim_store", "Stores. One row per store, key 0 for the unknown one.", kinds={"polars", "clickhouse"}),
+@_mart(
+    "dim_store",
+    "Stores. One row per store, key 0 for the unknown one.",
+    kinds={"polars", "clickhouse"},
     ins={"stores": _in(REFERENCE_STORES)},
 )
 def dim_store(clickhouse: ClickHouseResource, stores: pl.DataFrame) -> pl.DataFrame:
@@ -105,10 +111,10 @@ def dim_store(clickhouse: ClickHouseResource, stores: pl.DataFrame) -> pl.DataFr
     )
 
 
-@dg.asset(
-    **_mart(
-        "dim_supplier", "Suppliers. One row per supplier, key 0 for the unknown one.", kinds={"polars", "clickhouse"}
-    ),
+@_mart(
+    "dim_supplier",
+    "Suppliers. One row per supplier, key 0 for the unknown one.",
+    kinds={"polars", "clickhouse"},
     ins={"suppliers": _in(REFERENCE_SUPPLIERS)},
 )
 def dim_supplier(clickhouse: ClickHouseResource, suppliers: pl.DataFrame) -> pl.DataFrame:
@@ -127,10 +133,10 @@ def dim_supplier(clickhouse: ClickHouseResource, suppliers: pl.DataFrame) -> pl.
     )
 
 
-@dg.asset(
-    **_mart(
-        "dim_product", "The catalogue. One row per product, key 0 for the unknown one.", kinds={"polars", "clickhouse"}
-    ),
+@_mart(
+    "dim_product",
+    "The catalogue. One row per product, key 0 for the unknown one.",
+    kinds={"polars", "clickhouse"},
     ins={"products": _in(REFERENCE_PRODUCTS), "suppliers": _dim("dim_supplier")},
 )
 def dim_product(clickhouse: ClickHouseResource, products: pl.DataFrame, suppliers: pl.DataFrame) -> pl.DataFrame:
@@ -187,8 +193,10 @@ _DAILY = {
 }
 
 
-@dg.asset(
-    **_mart("fact_sales", "Sales. One row per store, product, date and hour with a sale or return.", **_DAILY),
+@_mart(
+    "fact_sales",
+    "Sales. One row per store, product, date and hour with a sale or return.",
+    **_DAILY,
     ins={"lines": _in(CORE_SALES_LINES), **_STORE_AND_PRODUCT},
 )
 def fact_sales(lines: SparkFrame, stores: pl.DataFrame, products: pl.DataFrame) -> SparkFrame:
@@ -203,8 +211,10 @@ def fact_sales(lines: SparkFrame, stores: pl.DataFrame, products: pl.DataFrame) 
     return with_keys(hourly, {"store": stores, "product": products})
 
 
-@dg.asset(
-    **_mart("fact_inventory", "The stock ledger. One row per store, product and date.", **_DAILY),
+@_mart(
+    "fact_inventory",
+    "The stock ledger. One row per store, product and date.",
+    **_DAILY,
     ins={"inventory": _in(CORE_INVENTORY_DAILY), **_STORE_AND_PRODUCT},
 )
 def fact_inventory(inventory: SparkFrame, stores: pl.DataFrame, products: pl.DataFrame) -> SparkFrame:
@@ -212,8 +222,10 @@ def fact_inventory(inventory: SparkFrame, stores: pl.DataFrame, products: pl.Dat
     return with_keys(inventory, {"store": stores, "product": products})
 
 
-@dg.asset(
-    **_mart("fact_forecast", "Forecasts. One row per run date, store, product and target date.", **_DAILY),
+@_mart(
+    "fact_forecast",
+    "Forecasts. One row per run date, store, product and target date.",
+    **_DAILY,
     ins={"forecasts": _in(FORECASTS_DEMAND_7D), **_STORE_AND_PRODUCT},
 )
 def fact_forecast(forecasts: SparkFrame, stores: pl.DataFrame, products: pl.DataFrame) -> SparkFrame:
@@ -221,8 +233,10 @@ def fact_forecast(forecasts: SparkFrame, stores: pl.DataFrame, products: pl.Data
     return with_keys(forecasts, {"store": stores, "product": products})
 
 
-@dg.asset(
-    **_mart("fact_reorder", "Reorder points and proposals. One row per run date, store and product.", **_DAILY),
+@_mart(
+    "fact_reorder",
+    "Reorder points and proposals. One row per run date, store and product.",
+    **_DAILY,
     ins={"reorders": _in(INVENTORY_REORDER_POINTS), "suppliers": _dim("dim_supplier"), **_STORE_AND_PRODUCT},
 )
 def fact_reorder(

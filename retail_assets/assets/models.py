@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from retail_assets.assets.common import asset_options
+from retail_assets.assets.common import lake_asset
 from retail_assets.assets.scoring import predict_mean, supervised_rows
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
@@ -90,8 +90,9 @@ def train(rows: SparkFrame, config: TrainingConfig) -> bytes:
     return bytes(estimator.fit(vectors.select("inputs", "actual")).get_booster().save_raw("ubj"))
 
 
-@dg.asset(
-    **asset_options(MODELS_DEMAND_FORECAST, kinds={"spark", "xgboost", "deltalake"}),
+@lake_asset(
+    MODELS_DEMAND_FORECAST,
+    kinds={"spark", "xgboost", "deltalake"},
     deps=[dg.AssetKey(FEATURES_DEMAND.key), dg.AssetKey(CORE_DAILY_SALES.key)],
     ins={
         "calendar": dg.AssetIn(key=dg.AssetKey(REFERENCE_CALENDAR.key)),
@@ -121,7 +122,7 @@ def demand_forecast(
     origins = _training_origins(first, seen_until, config)
     if not origins:
         raise dg.Failure(
-            f"the features hold {first} to {last}: too short to train on and be judged on {config.backtest_origins} weeks"
+            f"the features hold {first} to {last}: too short to train and be judged on {config.backtest_origins} weeks"
         )
 
     judge_rows = supervised_rows(session, lake, origins, horizons, **masters)
@@ -200,7 +201,7 @@ def _backtest(
     daily = (
         read_table(session, lake, CORE_DAILY_SALES)
         .where(F.col("business_date").between(F.lit(min(origins) - timedelta(days=28)), F.lit(max(origins))))
-        .select("store_id", "product_id", "business_date", "units")
+        .select("store_id", "product_id", "business_date", "units", "stockout_hours", "open_hours")
     )
     naive = seasonal_naive(pl.DataFrame(daily.toArrow()), origins, horizons)
     return pl.DataFrame(forecast.toArrow()).join(

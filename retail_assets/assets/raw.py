@@ -5,11 +5,11 @@ duplicate. Does not belong here: cleansing (core).
 """
 
 import dagster as dg
-from pyspark.sql import SparkSession
 from pyspark.sql import DataFrame as SparkFrame
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from retail_assets.assets.common import POOL_INGEST, asset_options
+from retail_assets.assets.common import POOL_INGEST, lake_asset
 from retail_assets.assets.sources import topic_key
 from retail_assets.contracts.decoding import decode_json, event_fields, plausible_time, rejection
 from retail_assets.contracts.events import HEADER_PRODUCED_AT
@@ -76,8 +76,9 @@ def decoded(messages: SparkFrame, topic: Topic, table: Table) -> SparkFrame:
 def _raw_asset(topic: Topic) -> dg.AssetsDefinition:
     table = raw_table(topic)
 
-    @dg.asset(
-        **asset_options(table, kinds={"spark", "kafka", "deltalake"}),
+    @lake_asset(
+        table,
+        kinds={"spark", "kafka", "deltalake"},
         deps=[topic_key(topic.table)],
         pool=POOL_INGEST,
     )
@@ -142,7 +143,7 @@ def _append(
     # Delta leaves out, in silence, a batch number that another run has committed in the meantime.
     if written is None or read_progress(written).held != {**held, **span.end}:
         raise ConcurrentIngestError(
-            f"{table.path}: another run wrote batch {batch} first; its events are safe. Run again to read what came since"
+            f"{table.path}: another run wrote batch {batch} first; its events are safe. Run again for what came since"
         )
     refused = read_table(spark, lake, table).where(F.col("rejection").isNotNull() & (F.col("kafka_partition") >= 0))
     return refused.where(_within(span)).count()
@@ -156,8 +157,9 @@ def _within(span: OffsetRange) -> str:
     return " OR ".join(parts)
 
 
-@dg.asset(
-    **asset_options(RAW_DEAD_LETTERS, kinds={"spark", "kafka", "deltalake"}),
+@lake_asset(
+    RAW_DEAD_LETTERS,
+    kinds={"spark", "kafka", "deltalake"},
     deps=[dg.AssetKey(raw_table(topic).key) for topic in EVENT_TOPICS],
     pool=POOL_INGEST,
 )

@@ -39,7 +39,6 @@ def supervised_rows(
     targets = sorted({origin + timedelta(days=horizon) for origin in origins for horizon in horizons})
     sales = read_table(session, lake, CORE_DAILY_SALES).where(F.col("business_date").isin(targets))
     names = [field.split()[0] for field in _SUPERVISED.split(", ")]
-    schema = T.StructType.fromDDL(_SUPERVISED)
     arrow = pa.schema(
         [
             pa.field(name, {"string": pa.string(), "date": pa.date32(), "int": pa.int32()}.get(kind, pa.float64()))
@@ -60,7 +59,7 @@ def supervised_rows(
         )
         return rows.select(names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(arrow)
 
-    return features.groupBy("store_id").cogroup(sales.groupBy("store_id")).applyInArrow(of_store, schema)
+    return features.groupBy("store_id").cogroup(sales.groupBy("store_id")).applyInArrow(of_store, _SUPERVISED)
 
 
 def predict_mean(rows: SparkFrame, booster: bytes) -> SparkFrame:

@@ -49,7 +49,7 @@ def balances_with_sales_lines(
 @dg.asset_check(
     asset=dg.AssetKey(CORE_INVENTORY_DAILY.key),
     blocking=True,
-    description="opening + received - sold + transferred + adjusted - spoiled = closing, in every row of the run's days.",
+    description="opening + received - sold + transferred + adjusted - spoiled = closing, on each of the run's days.",
 )
 def ledger_balances(
     context: dg.AssetCheckExecutionContext, spark: SparkResource, lake: LakeResource
@@ -75,7 +75,7 @@ def balances_with_lake(
     window = run_dates(context)
     condition = window.where("business_date") if window is not None else "1"
     with clickhouse.client(f"check of fact_sales {context.run.run_id}") as client:
-        row = client.query(f"SELECT toString(sum(units)), toString(sum(revenue)) FROM fact_sales WHERE {condition}")  # noqa: S608
+        row = client.query(f"SELECT toString(sum(units)), toString(sum(revenue)) FROM fact_sales WHERE {condition}")
     units, revenue = row.result_rows[0]
     return _compared(
         (f"{float(units):.3f}", f"{float(revenue):.2f}"), _totals(context, spark, lake, CORE_SALES_LINES), "sales_lines"

@@ -136,7 +136,7 @@ def spark_type(column_type: ColumnType) -> "DataType":
         case DecimalType(precision, scale):
             return spark.DecimalType(precision, scale)
         case ListType(fields):
-            return spark.ArrayType(spark_schema(fields), containsNull=False)
+            return spark.ArrayType(spark_schema(fields))
 
 
 def spark_schema(columns: tuple[Column, ...]) -> "StructType":

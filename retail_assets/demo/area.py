@@ -1,7 +1,7 @@
 """The demo's own data: which scenario it is of, and starting afresh when that changes.
 
-A marker beside the lake says that its data are the demo's, and of which scenario. Data without the marker are somebody's
-own and are never touched.
+A marker beside the lake says that its data are the demo's, and of which scenario. Data without the marker are
+somebody's own and are never touched.
 """
 
 import shutil

@@ -58,7 +58,12 @@ class DemoReport:
     def imbalances(self, horizon_days: int) -> list[str]:
         """Return the books that don't balance, each as a sentence; none when all is well."""
         pairs = [
-            ("events produced", self.events_produced, "events in raw + dead letters", self.events_in_raw + self.dead_letters),
+            (
+                "events produced",
+                self.events_produced,
+                "events in raw + dead letters",
+                self.events_in_raw + self.dead_letters,
+            ),
             ("units in core", self.core_units, "units in fact_sales", self.fact_sales_units),
             ("forecast rows", self.forecast_rows, f"series x {horizon_days}", self.series * horizon_days),
             ("reorder rows", self.reorder_rows, "series", self.series),

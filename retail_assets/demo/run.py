@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 
-from retail_local.stack import Stack
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -27,6 +26,7 @@ from retail_assets.simulator.lake import write_history
 from retail_assets.simulator.scenario import Scenario
 from retail_assets.simulator.simulation import simulate
 from retail_assets.simulator.tills import TillProducer
+from retail_local.stack import Stack
 
 
 class _Stages:
@@ -99,7 +99,9 @@ def run_demo(
         _set_up(settings, scenario, stages)
 
     simulation = simulate(scenario)
-    with stages.stage("history", f"{scenario.stores} stores, {scenario.products} products, {days - 1} days to the lake"):
+    with stages.stage(
+        "history", f"{scenario.stores} stores, {scenario.products} products, {days - 1} days to the lake"
+    ):
         stages.rows = sum(
             write_history(simulation, settings.lake, on_progress=lambda text: stages.note(str(text))).values()
         )
@@ -158,13 +160,17 @@ def _show(console: Console, report: DemoReport, lake: LakeResource, last_date: d
     console.print()
     console.print("[bold]The ten most urgent reorders[/bold]")
     for store, product, risk, reason in urgent_reorders(lake, last_date).iter_rows():
-        console.print(f"  [bold]{store}[/bold], {product}: {reason} [dim]({risk:.0%} risk of running out)[/dim]", highlight=False)
+        console.print(
+            f"  [bold]{store}[/bold], {product}: {reason} [dim]({risk:.0%} risk of running out)[/dim]", highlight=False
+        )
     console.print()
     grid = Grid("books", "here", "there", box=None)
     there = report.events_in_raw + report.dead_letters
     grid.add_row("events produced = raw + dead letters", f"{report.events_produced:,}", f"{there:,}")
     grid.add_row("units in core = units in warehouse", f"{report.core_units:,.0f}", f"{report.fact_sales_units:,.0f}")
-    grid.add_row("forecast rows = series x 7", f"{report.forecast_rows:,}", f"{report.series * FORECAST_HORIZON_DAYS:,}")
+    grid.add_row(
+        "forecast rows = series x 7", f"{report.forecast_rows:,}", f"{report.series * FORECAST_HORIZON_DAYS:,}"
+    )
     grid.add_row("reorder rows = series", f"{report.reorder_rows:,}", f"{report.series:,}")
     console.print(grid)
     console.print(

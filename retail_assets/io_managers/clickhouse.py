@@ -55,7 +55,8 @@ def describe(client: Client, database: str, name: str) -> Mart:
     """
     parameters = {"database": database, "name": name}
     columns = client.query(
-        "SELECT name FROM system.columns WHERE database = {database:String} AND table = {name:String} ORDER BY position",
+        "SELECT name FROM system.columns WHERE database = {database:String} AND table = {name:String} "
+        "ORDER BY position",
         parameters=parameters,
     ).result_columns
     if not columns:
@@ -121,7 +122,7 @@ class ClickHouseIOManager(dg.ConfigurableIOManager):
         with self.clickhouse.client(f"read {context.asset_key.to_user_string()}") as client:
             mart = describe(client, self.clickhouse.database, name)
             condition = window.where(mart.date_column) if window and mart.date_column else "1"
-            select = f"SELECT {', '.join(mart.columns)} FROM {self.clickhouse.database}.{name} WHERE {condition}"  # noqa: S608
+            select = f"SELECT {', '.join(mart.columns)} FROM {self.clickhouse.database}.{name} WHERE {condition}"
             if context.dagster_type.typing_type is pl.DataFrame:
                 return pl.DataFrame(client.query_arrow(select, use_strings=True))
             schema = _signed(client.query_arrow(f"{select} LIMIT 0", use_strings=True).schema)
@@ -129,11 +130,12 @@ class ClickHouseIOManager(dg.ConfigurableIOManager):
             if mart.date_column:
                 found = client.query(
                     f"SELECT DISTINCT toYYYYMM({mart.date_column}) FROM {self.clickhouse.database}.{name}"
-                )  # noqa: S608
+                )
                 slices = [f"toYYYYMM({mart.date_column}) = {month}" for (month,) in found.result_rows] or ["0"]
         spark = self.spark.spark_session
         queries = spark.createDataFrame([(f"{select} AND {part}",) for part in slices], "query string")
-        return queries.repartition(len(slices)).mapInArrow(_fetch, from_arrow_schema(schema))
+        rows: SparkFrame = queries.repartition(len(slices)).mapInArrow(_fetch, from_arrow_schema(schema))
+        return rows
 
     def _drop_leftovers(self, client: Client, name: str) -> None:
         """Remove staging tables of runs that died; writes of one table never overlap (the assets share a pool)."""
@@ -145,7 +147,7 @@ class ClickHouseIOManager(dg.ConfigurableIOManager):
             client.command(f"DROP TABLE IF EXISTS {self.clickhouse.staging_database}.{table}")
 
     def _swap_in(self, client: Client, mart: Mart, staging: str, rows: int, window: DateWindow | None) -> None:
-        arrived = int(str(client.command(f"SELECT count() FROM {staging}")))  # noqa: S608
+        arrived = int(str(client.command(f"SELECT count() FROM {staging}")))
         if arrived != rows:
             raise WriteError(
                 f"{mart.name}: {rows} rows were sent, {arrived} arrived; nothing was changed. Run the asset again"
@@ -156,7 +158,7 @@ class ClickHouseIOManager(dg.ConfigurableIOManager):
                 raise WriteError(f"{mart.name} has months, but its asset has no partitions")
             _replace(client, target, staging, "tuple()", rows)
             return
-        stray = int(str(client.command(f"SELECT countIf(NOT ({window.where(mart.date_column)})) FROM {staging}")))  # noqa: S608
+        stray = int(str(client.command(f"SELECT countIf(NOT ({window.where(mart.date_column)})) FROM {staging}")))
         if stray:
             raise WriteError(
                 f"{mart.name}: {stray} rows lie outside of {window.first} to {window.last}; nothing was changed"
@@ -164,10 +166,12 @@ class ClickHouseIOManager(dg.ConfigurableIOManager):
         for month in months(window):
             # The month's other days are carried over, since ClickHouse swaps whole partitions.
             client.command(
-                f"INSERT INTO {staging} SELECT * FROM {target} "  # noqa: S608
+                f"INSERT INTO {staging} SELECT * FROM {target} "
                 f"WHERE toYYYYMM({mart.date_column}) = {month} AND NOT ({window.where(mart.date_column)})"
             )
-            kept = int(str(client.command(f"SELECT count() FROM {staging} WHERE toYYYYMM({mart.date_column}) = {month}")))  # noqa: S608
+            kept = int(
+                str(client.command(f"SELECT count() FROM {staging} WHERE toYYYYMM({mart.date_column}) = {month}"))
+            )
             _replace(client, target, staging, str(month), kept)
 
 
@@ -224,7 +228,12 @@ def _insert_spark(staging: str, frame: SparkFrame) -> int:
 
 def _signed(schema: pa.Schema) -> pa.Schema:
     """Widen the unsigned integers of ClickHouse, which Spark doesn't have."""
-    wider = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64(), pa.uint64(): pa.decimal128(20, 0)}
+    wider = {
+        pa.uint8(): pa.int16(),
+        pa.uint16(): pa.int32(),
+        pa.uint32(): pa.int64(),
+        pa.uint64(): pa.decimal128(20, 0),
+    }
     return pa.schema([field.with_type(wider.get(field.type, field.type)) for field in schema])
 
 

@@ -34,7 +34,7 @@ def date_window(context: dg.OutputContext | dg.InputContext) -> DateWindow | Non
     first, last = date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
     if (last - first).days + 1 != len(keys):
         raise dg.DagsterInvariantViolationError(
-            f"the run covers {len(keys)} partitions between {first} and {last} with gaps: start one run per gapless range"
+            f"the run covers {len(keys)} days from {first} to {last}, with gaps: start one run per gapless range"
         )
     return DateWindow(first, last)
 

@@ -52,7 +52,7 @@ def connect(settings: Settings, *, user: str | None = None, database: str | None
         ) from error
 
 
-class ClickHouseResource(dg.ConfigurableResource):
+class ClickHouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Clients of the warehouse for one run.
 
     Attributes:

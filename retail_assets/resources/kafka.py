@@ -31,7 +31,7 @@ class Letter:
     headers: list[tuple[str, bytes]]
 
 
-class KafkaResource(dg.ConfigurableResource):
+class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """One Kafka cluster.
 
     Attributes:

@@ -19,7 +19,7 @@ from retail_assets.contracts.types import arrow_schema
 from retail_assets.settings import get_settings
 
 
-class LakeResource(dg.ConfigurableResource):
+class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The lake's root and the Delta tables below it.
 
     Attributes:

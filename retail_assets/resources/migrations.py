@@ -110,7 +110,7 @@ def migrate(client: Client, database: str, migrations: list[Migration] | None = 
         if migration.version in applied:
             if applied[migration.version][1] != migration.sha256:
                 raise MigrationError(
-                    f"{label} has changed since it was applied to {database}: restore it and put the change into a new file"
+                    f"{label} has changed since it was applied to {database}: restore it, and add a new file"
                 )
             continue
         for statement in migration.statements:

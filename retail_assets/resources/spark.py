@@ -69,4 +69,4 @@ class SparkResource(LazyPySparkResource):
         jars = [str(jar) for group in groups for jar in classpath(settings, group)]
         self.spark_config["spark.jars"] = ",".join(jars)
         super()._init_session()
-        self._spark_session.sparkContext.setLogLevel("WARN")
+        self.spark_context.setLogLevel("WARN")

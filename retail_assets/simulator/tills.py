@@ -22,6 +22,7 @@ _BUFFERED_MESSAGES: Final = 20_000
 _READ_BACK: Final = 5_000  # offsets at first; doubled as long as the producer's first message isn't found
 _READ_BATCH: Final = 1_000
 _POLL_S: Final = 0.2
+_READ_POLL_S: Final = 0.05
 _PROGRESS_EVERY: Final = 1_000
 _SEQUENCE_DIGITS: Final = 18
 # A broker may still be writing what a killed producer sent last. Its end offsets must stand still for a moment; where
@@ -71,11 +72,11 @@ class TillProducer:
         """
         if not messages:
             return 0
-        arrived = self.sent_before(topic, messages)
+        arrived = self._arrived(topic, messages, settle=True)
         missing = [message for message in messages if message.sequence not in arrived]
         if missing:
             self._deliver(topic, missing, lambda sent: on_progress and on_progress(len(arrived) + sent, len(messages)))
-            arrived = self.sent_before(topic, messages)
+            arrived = self._arrived(topic, messages, settle=False)
             if len(arrived) < len(messages):
                 raise ProducerError(
                     f"{topic.name} holds {len(arrived)} of {len(messages)} messages although the broker took all of "
@@ -85,11 +86,13 @@ class TillProducer:
             on_progress(len(arrived), len(messages))
         return len(arrived)
 
-    def sent_before(self, topic: Topic, messages: Sequence[Message]) -> set[int]:
-        """Return the sequence numbers of these messages that the topic holds already.
+    def _arrived(self, topic: Topic, messages: Sequence[Message], *, settle: bool) -> set[int]:
+        """Return the sequence numbers of these messages that the topic holds.
 
-        Raises:
-            ProducerError: as for `send`.
+        Args:
+            topic: where to look.
+            messages: all messages of their producer for this topic.
+            settle: whether somebody may still be writing for the same producer.
         """
         producer = dict(messages[0].headers)[HEADER_PRODUCER]
         consumer = Consumer(
@@ -110,7 +113,7 @@ class TillProducer:
             for message in messages:
                 first_of.setdefault(partition_of(message.key, partitions), message.sequence)
             found: list[int] = []
-            for partition, offsets in enumerate(self._settled_offsets(consumer, topic, partitions)):
+            for partition, offsets in enumerate(self._offsets(consumer, topic, partitions, settle=settle)):
                 place = TopicPartition(topic.name, partition)
                 found.extend(self._read_back(consumer, place, offsets, producer, first_of.get(partition)))
         except KafkaException as error:
@@ -136,8 +139,8 @@ class TillProducer:
             raise ProducerError(f"topic {topic.name} doesn't exist at {self._servers}: create it first")
         return len(found.partitions)
 
-    def _settled_offsets(self, consumer: Consumer, topic: Topic, partitions: int) -> list[tuple[int, int]]:
-        """Return each partition's first offset and the one after its last, once nothing is being written."""
+    def _offsets(self, consumer: Consumer, topic: Topic, partitions: int, *, settle: bool) -> list[tuple[int, int]]:
+        """Return each partition's first offset and the one after its last; to settle, once they stand still."""
 
         def offsets() -> list[tuple[int, int]]:
             places = [TopicPartition(topic.name, partition) for partition in range(partitions)]
@@ -145,7 +148,7 @@ class TillProducer:
 
         latest = time.monotonic() + _SETTLED_AT_LATEST_S
         seen = offsets()
-        while any(high > low for low, high in seen) and time.monotonic() < latest:
+        while settle and any(high > low for low, high in seen) and time.monotonic() < latest:
             time.sleep(_SETTLED_S)
             before, seen = seen, offsets()
             if before == seen:
@@ -175,7 +178,7 @@ class TillProducer:
         consumer.assign([start])
         deadline = time.monotonic() + self._timeout_s
         while time.monotonic() < deadline:
-            for received in consumer.consume(_READ_BATCH, timeout=_POLL_S):
+            for received in consumer.consume(_READ_BATCH, timeout=_READ_POLL_S):
                 error = received.error()
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
@@ -236,6 +239,7 @@ class TillProducer:
             while delivery.confirmed < len(messages):
                 producer.poll(_POLL_S)
                 delivery.check()
+                on_progress(delivery.confirmed)
         except (KafkaException, _StalledError) as error:
             producer.purge()
             raise ProducerError(
@@ -297,8 +301,9 @@ def _sequence_of(headers: Any, producer: bytes) -> int | None:
     """Return the running number of a message of this producer; None for foreign and corrupt ones."""
     found = dict(headers or ())
     sequence = found.get(HEADER_SEQUENCE)
-    whole = isinstance(sequence, bytes) and sequence.isdigit() and len(sequence) <= _SEQUENCE_DIGITS
-    return int(sequence) if whole and found.get(HEADER_PRODUCER) == producer else None
+    if found.get(HEADER_PRODUCER) != producer or not isinstance(sequence, bytes):
+        return None
+    return int(sequence) if sequence.isdigit() and len(sequence) <= _SEQUENCE_DIGITS else None
 
 
 def _text(error: Exception) -> str:

@@ -15,7 +15,7 @@ NOON = 1_767_268_800_000
 
 def basket(**changes: Any) -> dict[str, Any]:
     """Return a basket that the contract accepts, with some fields changed."""
-    line = {"line_no": 1, "product_id": "P0001", "quantity": 2, "unit_price": 3.49, "discount": 0.5, "promotion_id": None}
+    line = {"line_no": 1, "product_id": "P0001", "quantity": 2, "unit_price": 3.49, "discount": 0.5}
     return {
         "transaction_id": "T1",
         "store_id": "S001",
@@ -36,7 +36,8 @@ def judged(spark: SparkSession, value: bytes) -> tuple[str | None, Any]:
         decode_json(F.col("value"), SALES_TRANSACTION).alias("event")
     )
     row = frame.select(
-        rejection(F.col("event"), SALES_TRANSACTION).alias("rejection"), *event_fields(F.col("event"), SALES_TRANSACTION)
+        rejection(F.col("event"), SALES_TRANSACTION).alias("rejection"),
+        *event_fields(F.col("event"), SALES_TRANSACTION),
     ).first()
     assert row is not None
     return row["rejection"], row

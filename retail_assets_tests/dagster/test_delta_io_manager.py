@@ -49,11 +49,12 @@ def spark_rows(spark: SparkSession, *rows: tuple[str, str, int], price: str = "2
     return spark.createDataFrame(sales(*rows, price=price).to_pandas())
 
 
-
 def materialize(manager: SparkDeltaIOManager, frame: SparkFrame, first: str, last: str) -> None:
     """Write a frame as a run over a range of days does."""
 
-    @dg.asset(key=dg.AssetKey(CORE_DAILY_SALES.key), partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run())
+    @dg.asset(
+        key=dg.AssetKey(CORE_DAILY_SALES.key), partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run()
+    )
     def daily_sales() -> SparkFrame:
         return frame
 
@@ -95,15 +96,17 @@ def test_a_row_of_another_day_is_refused_and_nothing_is_written(
     spark: SparkSession, manager: SparkDeltaIOManager, lake: LakeResource
 ) -> None:
     materialize(manager, spark_rows(spark, ("A", "2026-01-05", 1)), "2026-01-05", "2026-01-05")
-    with pytest.raises(Exception, match="replaceWhere|REPLACE_WHERE|does not conform"):
-        materialize(manager, spark_rows(spark, ("A", "2026-01-06", 3), ("B", "2026-01-05", 7)), "2026-01-06", "2026-01-06")
+    with pytest.raises(Exception, match=r"replaceWhere|REPLACE_WHERE|does not conform"):
+        materialize(
+            manager, spark_rows(spark, ("A", "2026-01-06", 3), ("B", "2026-01-05", 7)), "2026-01-06", "2026-01-06"
+        )
     assert stored(lake) == [("A", "2026-01-05", 1.0)]
 
 
 def test_a_value_that_does_not_fit_its_type_is_refused_rather_than_turned_into_null(
     spark: SparkSession, manager: SparkDeltaIOManager, lake: LakeResource
 ) -> None:
-    with pytest.raises(Exception, match="CAST_INVALID_INPUT|cannot be cast"):
+    with pytest.raises(Exception, match=r"CAST_INVALID_INPUT|cannot be cast"):
         materialize(manager, spark_rows(spark, ("A", "2026-01-05", 1), price="cheap"), "2026-01-05", "2026-01-05")
     assert lake.delta(CORE_DAILY_SALES) is None
 

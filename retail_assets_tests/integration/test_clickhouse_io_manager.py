@@ -133,9 +133,7 @@ def test_a_dimension_is_replaced_whole_and_read_back_as_polars(manager: ClickHou
         def reader(dim: pl.DataFrame) -> None:
             seen.append(dim)
 
-        dg.materialize(
-            [dim_supplier, reader], resources={"io_manager": manager, "nothing": dg.mem_io_manager}
-        )
+        dg.materialize([dim_supplier, reader], resources={"io_manager": manager, "nothing": dg.mem_io_manager})
         return seen[0]
 
     write(suppliers("unknown", "A", "B"))
@@ -153,14 +151,14 @@ def test_a_fact_is_read_back_as_a_spark_frame_of_the_asked_days(
     def fact_sales() -> SparkFrame:
         return sales(spark, ("2026-02-01", 5))
 
-    @dg.asset(
-        ins={"fact": dg.AssetIn(key=["marts", "fact_sales"])}, partitions_def=DAYS, io_manager_key="nothing"
-    )
+    @dg.asset(ins={"fact": dg.AssetIn(key=["marts", "fact_sales"])}, partitions_def=DAYS, io_manager_key="nothing")
     def reader(fact: SparkFrame) -> None:
         seen.extend((str(row.business_date), float(row.units)) for row in fact.collect())
 
     dg.materialize(
-        [fact_sales, reader], resources={"io_manager": manager, "nothing": dg.mem_io_manager}, partition_key="2026-02-01"
+        [fact_sales, reader],
+        resources={"io_manager": manager, "nothing": dg.mem_io_manager},
+        partition_key="2026-02-01",
     )
     assert seen == [("2026-02-01", 5.0)]
 

@@ -165,6 +165,8 @@ def lock_jars(settings: Settings, path: Path = LOCK_FILE, on_progress: Progress 
                     continue
                 file = Path(folder) / name / one.file_name
                 jars.append(LockedJar(name, one, _sha256(file), file.stat().st_size))
+    for jar in jars:
+        _forget(settings, jar)
     lock = Lock(digest_of_declared(groups.values()), tuple(jars))
     write_atomically(path, render_lock(lock))
     return lock

@@ -118,6 +118,7 @@ class Stack:
         names = default_services(self._settings) if services is None else list(dict.fromkeys(services))
         chosen = [find_service(name) for name in names]
         self._require_disk()
+        begun = time.monotonic()
         with self._alone(on_progress):
             ensure_secrets(self._settings)
             if self._supervisor.pid() is None:
@@ -127,7 +128,7 @@ class Stack:
             self._start(chosen, on_progress)
         # Not under the lock: who gets tired of waiting can type `retail down`.
         for service in chosen:
-            self._wait(service, on_progress)
+            self._wait(service, begun, on_progress)
 
     def down(self, on_progress: Progress = lambda _service, _text: None) -> int:
         """Stop everything that `up` began, also when its supervisor was killed. Returns how many were left over.
@@ -215,8 +216,7 @@ class Stack:
             on_progress(name, "starting")
             self._supervisor.start(name)
 
-    def _wait(self, service: Service, on_progress: Progress) -> None:
-        begun = time.monotonic()
+    def _wait(self, service: Service, begun: float, on_progress: Progress) -> None:
         said = ""
         while True:
             info = next((info for info in self._supervisor.infos() if info.name == service.name), None)

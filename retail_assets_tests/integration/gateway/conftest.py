@@ -51,9 +51,9 @@ class GatewayProcess:
             "--secrets-dir", str(self.secrets_dir), "--log-level", "debug", *more,
         ]  # fmt: skip
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
         with (self.folder / "gateway.log").open("a") as log:
-            self.process = subprocess.Popen(self.command(), stderr=log, stdout=log, text=True)
+            self.process = subprocess.Popen(self.command(*more), stderr=log, stdout=log, text=True)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

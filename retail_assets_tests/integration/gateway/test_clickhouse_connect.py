@@ -16,7 +16,10 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 pytestmark = pytest.mark.integration
 
 NOON = dt.datetime(2026, 3, 4, 12, 0, 0, 123000, tzinfo=dt.UTC)
-SALES = "(id Int64, product LowCardinality(String), day Date, at DateTime64(3, 'UTC'), price Decimal(12, 2), n Nullable(Float64))"
+SALES = (
+    "(id Int64, product LowCardinality(String), day Date, at DateTime64(3, 'UTC'), price Decimal(12, 2), "
+    "n Nullable(Float64))"
+)
 
 
 @pytest.fixture(params=["lz4", "zstd", "gzip", False], scope="module")
@@ -57,11 +60,7 @@ def test_rows_make_a_round_trip(client: Client, sales: str) -> None:
     ]
     summary = client.insert(sales, rows, column_names=["id", "product", "day", "at", "price", "n"])
     assert summary.written_rows == 2
-    result = (
-        client.query(f"SELECT * FROM {sales} ORDER BY id", tz_mode="aware")
-        if False
-        else client.query(f"SELECT * FROM {sales} ORDER BY id")
-    )
+    result = client.query(f"SELECT * FROM {sales} ORDER BY id")
     assert result.column_names == ("id", "product", "day", "at", "price", "n")
     assert [row[:3] for row in result.result_rows] == [row[:3] for row in rows]
     assert [row[4:] for row in result.result_rows] == [row[4:] for row in rows]

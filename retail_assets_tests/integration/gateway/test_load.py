@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import psutil
+import pyarrow as pa
 import pytest
 
 pytestmark = pytest.mark.integration
@@ -46,7 +46,8 @@ def test_32_readers_see_whole_inserts_while_rows_are_inserted(gateway: Any) -> N
 def _running(gateway: Any) -> int:
     return int(
         gateway.text(
-            "SELECT count() FROM system.processes WHERE query LIKE '%sipHash64(number)%' AND query NOT LIKE '%processes%'"
+            "SELECT count() FROM system.processes "
+            "WHERE query LIKE '%sipHash64(number)%' AND query NOT LIKE '%processes%'"
         )
     )
 
@@ -113,3 +114,13 @@ def test_a_large_result_is_not_held_in_memory(gateway: Any) -> None:
 
 def test_nothing_is_left_in_the_spool(gateway: Any) -> None:
     assert _until(lambda: not list((gateway.data_dir / "gateway-spool").iterdir()))
+
+
+def test_readers_can_not_keep_the_writer_waiting(gateway: Any) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        slow = [pool.submit(gateway.ask, SLOW, "bi_reader", max_execution_time=3) for _ in range(14)]
+        assert _until(lambda: _running(gateway) >= 8)
+        assert _running(gateway) == 8
+        assert sum(one.done() for one in slow) == 0
+        for one in slow:
+            assert one.result().headers["X-ClickHouse-Exception-Code"] == "159"

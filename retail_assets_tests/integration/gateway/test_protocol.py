@@ -308,6 +308,21 @@ def test_temporary_tables_and_set_live_in_a_session(gateway: Any) -> None:
     assert gateway.ask("SELECT 1", session_id="s3", session_check=1).headers["X-ClickHouse-Exception-Code"] == "372"
 
 
+def test_a_session_keeps_what_use_and_set_say_and_nothing_of_the_url(gateway: Any) -> None:
+    read = "SELECT currentDatabase(), getSetting('max_block_size'), getSetting('log_comment')"
+    gateway.text("SET max_block_size = 321", session_id="s5", database="retail", log_comment="once")
+    assert gateway.text(read, session_id="s5") == "default\t321\t\n"
+    gateway.text("USE retail", session_id="s5", max_block_size=77)
+    gateway.ask("SELECT throwIf(1)", session_id="s5", database="system", max_block_size=78, log_comment="again")
+    assert gateway.text(read, session_id="s5") == "retail\t321\t\n"
+
+
+def test_get_makes_no_temporary_table(gateway: Any) -> None:
+    answer = gateway.ask(method="GET", query="CREATE TEMPORARY TABLE basket (a Int32)", session_id="s6")
+    assert answer.status != 200
+    assert gateway.ask("SELECT * FROM basket", session_id="s6").status == 404
+
+
 def test_a_temporary_table_without_a_session_is_refused(gateway: Any) -> None:
     assert b"session_id" in gateway.ask("CREATE TEMPORARY TABLE basket (a Int32)").data
 
@@ -377,13 +392,15 @@ def test_warehouse_statements_work(gateway: Any) -> None:
     run("DELETE FROM wh.fact WHERE n = 1")
     assert run("SELECT count() FROM wh.fact") == "1\n"
     run(
-        "CREATE MATERIALIZED VIEW wh.totals REFRESH EVERY 1 HOUR ENGINE = MergeTree ORDER BY n AS SELECT sum(n) AS n FROM wh.fact"
+        "CREATE MATERIALIZED VIEW wh.totals REFRESH EVERY 1 HOUR ENGINE = MergeTree ORDER BY n "
+        "AS SELECT sum(n) AS n FROM wh.fact"
     )
     run("SYSTEM REFRESH VIEW wh.totals")
     run("SYSTEM WAIT VIEW wh.totals")
     assert run("SELECT n FROM wh.totals") == "2\n"
     run(
-        "CREATE DICTIONARY wh.names (store UInt64, product String) PRIMARY KEY store SOURCE(CLICKHOUSE(DB 'retail' TABLE 'stock')) LAYOUT(HASHED()) LIFETIME(300)"
+        "CREATE DICTIONARY wh.names (store UInt64, product String) PRIMARY KEY store "
+        "SOURCE(CLICKHOUSE(DB 'retail' TABLE 'stock')) LAYOUT(HASHED()) LIFETIME(300)"
     )
     assert run("SELECT dictGet('wh.names', 'product', toUInt64(2))") == "tea\n"
     assert run("SELECT count() > 0 FROM system.parts WHERE database = 'wh' AND active") == "1\n"

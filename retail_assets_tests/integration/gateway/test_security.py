@@ -22,8 +22,10 @@ WRITING = [
     "CREATE MATERIALIZED VIEW retail.mine ENGINE = Memory AS SELECT 1",
     "CREATE DATABASE mine",
     "CREATE DATABASE mine ENGINE = Filesystem('/')",
-    "CREATE DICTIONARY retail.mine (a UInt64, b String) PRIMARY KEY a SOURCE(FILE(path '{file}' format 'TSV')) "
-    "LAYOUT(FLAT()) LIFETIME(1)",
+    (
+        "CREATE DICTIONARY retail.mine (a UInt64, b String) PRIMARY KEY a SOURCE(FILE(path '{file}' format 'TSV')) "
+        "LAYOUT(FLAT()) LIFETIME(1)"
+    ),
     "CREATE FUNCTION mine AS x -> x",
     "CREATE USER mine",
     "CREATE NAMED COLLECTION mine AS a = 1",
@@ -155,7 +157,7 @@ READING_OUTSIDE = [
 class _Listener(BaseHTTPRequestHandler):
     calls = 0
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that the base class calls
+    def do_GET(self) -> None:
         type(self).calls += 1
         self.send_response(200)
         self.end_headers()
@@ -212,10 +214,11 @@ def test_a_reader_can_not_reach_outside_the_warehouse(gateway: Any, outside: dic
     "params",
     [
         {"readonly": "0"}, {"dialect": "kusto"}, {"dialect": "prql"}, {"implicit_select": "1"},
-        {"allow_introspection_functions": "1"}, {"allow_python_table_function": "1"}, {"format_schema": "/etc/passwd:x"},
+        {"allow_introspection_functions": "1"}, {"allow_python_table_function": "1"}, {"format_schema": "x:x"},
         {"format_template_row": "/etc/passwd"}, {"allow_ddl": "1"}, {"max_memory_usage": "0"},
         {"max_execution_time": "100000"}, {"additional_table_filters": "{}"}, {"database": "system"},
-        {"s3_base": "http://127.0.0.1/"}, {"url_base": "http://127.0.0.1/"}, {"log_queries": "0"}, {"output_format_schema": "/tmp/schema"},
+        {"s3_base": "http://127.0.0.1/"}, {"url_base": "http://127.0.0.1/"}, {"log_queries": "0"},
+        {"output_format_schema": "x/schema"},
         {"max_threads = 1, readonly": "0"},
     ],
 )  # fmt: skip
@@ -240,6 +243,12 @@ def test_the_settings_that_drivers_send_are_accepted_from_a_reader(gateway: Any)
     settings = {"max_result_rows": 1000, "max_block_size": 1000, "output_format_json_quote_64bit_integers": 1,
                 "date_time_input_format": "best_effort", "max_execution_time": 30, "extremes": 0}  # fmt: skip
     assert gateway.text("SELECT count() FROM retail.v_stock", "bi_reader", **settings) == "2\n"
+
+
+def test_a_reader_runs_in_the_read_only_mode_of_the_engine(gateway: Any) -> None:
+    sql = "SELECT getSetting('readonly'), getSetting('max_execution_time'), getSetting('max_memory_usage')"
+    assert gateway.text(sql, "bi_reader") == gateway.text(sql, "bi_reader", session_id="r") == "1\t300\t4294967296\n"
+    assert gateway.text(sql).startswith("0\t")
 
 
 def test_the_engine_alone_would_also_refuse_a_reader_to_write(gateway: Any, tmp_path: Path) -> None:
@@ -279,14 +288,20 @@ def test_the_engine_alone_would_also_refuse_a_reader_to_write(gateway: Any, tmp_
         "CREATE TABLE retail.mine AS file('{file}', LineAsString)",
         "CREATE TABLE retail.mine (a String) ENGINE = URL('http://127.0.0.1:{port}/', CSV)",
         "CREATE TABLE retail.mine ENGINE = Memory AS SELECT * FROM file('{file}', LineAsString)",
-        "CREATE TABLE retail.mine (a Int32) ENGINE = MergeTree ORDER BY a SETTINGS disk = disk(type = local, path = '/tmp/')",
+        "CREATE TABLE retail.mine (a Int8) ENGINE = MergeTree ORDER BY a SETTINGS disk = disk(type = local)",
         "CREATE DATABASE mine ENGINE = Filesystem('/')",
-        "CREATE DICTIONARY retail.mine (a UInt64, b String) PRIMARY KEY a SOURCE(HTTP(url 'http://127.0.0.1:{port}/' "
-        "format 'TSV')) LAYOUT(FLAT()) LIFETIME(1)",
-        "CREATE DICTIONARY retail.mine (a UInt64, b String) PRIMARY KEY a SOURCE(EXECUTABLE(command 'cat {file}' "
-        "format 'TSV')) LAYOUT(FLAT()) LIFETIME(1)",
-        "CREATE DICTIONARY retail.mine (a UInt64) PRIMARY KEY a SOURCE(CLICKHOUSE(host '127.0.0.1' port {port} "
-        "table 't')) LAYOUT(FLAT()) LIFETIME(1)",
+        (
+            "CREATE DICTIONARY retail.mine (a UInt64, b String) PRIMARY KEY a SOURCE(HTTP(url "
+            "'http://127.0.0.1:{port}/' format 'TSV')) LAYOUT(FLAT()) LIFETIME(1)"
+        ),
+        (
+            "CREATE DICTIONARY retail.mine (a UInt64, b String) PRIMARY KEY a SOURCE(EXECUTABLE(command 'cat {file}' "
+            "format 'TSV')) LAYOUT(FLAT()) LIFETIME(1)"
+        ),
+        (
+            "CREATE DICTIONARY retail.mine (a UInt64) PRIMARY KEY a SOURCE(CLICKHOUSE(host '127.0.0.1' port {port} "
+            "table 't')) LAYOUT(FLAT()) LIFETIME(1)"
+        ),
         "ATTACH TABLE retail.mine FROM '/tmp' (a Int32) ENGINE = MergeTree ORDER BY a",
         "BACKUP TABLE retail.stock TO File('{file}.zip')",
         "SELECT * FROM url('http://127.0.0.1:{port}/', CSV, 'a String')",

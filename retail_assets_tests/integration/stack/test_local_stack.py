@@ -19,8 +19,9 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 
 from retail_assets.settings import Settings, load_settings
-from retail_local import jars
+from retail_local import broker, jars
 from retail_local.java import JavaError, find_java
+from retail_local.passwords import ensure_secrets
 from retail_local.ports import PortInUseError
 from retail_local.services import settings_environment, stack_mark
 from retail_local.stack import ServiceFailedError, ServiceStatus, Stack
@@ -157,8 +158,6 @@ def test_a_changed_port_restarts_the_service_on_it(stack: Stack, settings: Setti
     moved.up(["kafka"])
     assert kafka_status(moved).healthy
     assert kafka_status(moved).pid != before
-    stack.up(["kafka"])
-    assert kafka_status(stack).healthy
 
 
 def test_every_service_listens_on_the_loopback_address_alone(stack: Stack):
@@ -188,8 +187,8 @@ def test_a_service_that_cannot_start_is_one_line_with_its_log(settings: Settings
     )
     stack = Stack(own)
     try:
-        stack.up(["kafka"])
-        stack.down()
+        ensure_secrets(own)
+        broker.prepare(own)
         meta = own.var_dir / "kafka" / "data" / "meta.properties"
         meta.write_text(meta.read_text(encoding="utf-8").replace("node.id=1", "node.id=7"), encoding="utf-8")
         with pytest.raises(ServiceFailedError) as caught:

@@ -4,6 +4,7 @@ import base64
 from pathlib import Path
 
 import pytest
+
 from retail_local.gateway.access import Passwords, SecretsError, User, authenticate
 from retail_local.gateway.errors import GatewayError
 

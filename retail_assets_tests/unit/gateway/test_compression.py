@@ -9,6 +9,7 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+
 from retail_local.gateway import compression
 from retail_local.gateway.errors import GatewayError
 
@@ -34,19 +35,19 @@ def test_several_frames_are_one_body(encoding: str, parts: list[bytes]) -> None:
 def test_a_body_cut_anywhere_is_refused(encoding: str) -> None:
     body = PACK[encoding](bytes(range(256)) * 50)
     for end in range(1, len(body), 7):
-        with pytest.raises(GatewayError, match="cut short|broken"):
+        with pytest.raises(GatewayError, match=r"cut short|broken"):
             unpack(body[:end], encoding)
 
 
 @pytest.mark.parametrize("encoding", PACK)
 def test_rubbish_behind_a_frame_is_refused(encoding: str) -> None:
-    with pytest.raises(GatewayError, match="cut short|broken"):
+    with pytest.raises(GatewayError, match=r"cut short|broken"):
         unpack(PACK[encoding](b"rows") + b"rubbish", encoding)
 
 
 @pytest.mark.parametrize("encoding", PACK)
 def test_a_tiny_body_that_unfolds_hugely_comes_in_bounded_pieces(encoding: str) -> None:
-    size = 300 * 1024 * 1024
+    size = 80 * 1024 * 1024
     body = PACK[encoding](bytes(size))
     total = largest = 0
     for piece in compression.decoded(io.BytesIO(body), encoding):
@@ -71,7 +72,8 @@ def test_what_the_gateway_packs_it_can_unpack(encoding: str) -> None:
 
 @pytest.mark.parametrize(
     ("header", "chosen"),
-    [("", None), ("identity", None), ("br", None), ("gzip, deflate", "gzip"), ("zstd,lz4", "lz4"), ("GZIP;q=0.5", "gzip"),
+    [("", None), ("identity", None), ("br", None), ("gzip, deflate", "gzip"), ("zstd,lz4", "lz4"),
+     ("GZIP;q=0.5", "gzip"),
      ("lz4;q=0, gzip", "gzip")],
 )  # fmt: skip
 def test_the_best_encoding_that_the_client_takes_is_chosen(header: str, chosen: str | None) -> None:

@@ -1,6 +1,7 @@
 """What the engine raises becomes what a server would answer."""
 
 import pytest
+
 from retail_local.gateway.errors import GatewayError, from_engine
 
 

@@ -4,6 +4,7 @@ import io
 import tempfile
 
 import pytest
+
 from retail_local.gateway import request as requests
 from retail_local.gateway.errors import GatewayError
 from retail_local.gateway.request import Spool, describe

@@ -29,7 +29,7 @@ LOCK = Lock("0" * 64, (JAR,))
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(var_dir=tmp_path / "var", cache_dir=tmp_path / "cache")
+    return Settings(var_dir=tmp_path / "var", cache_dir=tmp_path / "cache", lake_uri="")
 
 
 @pytest.fixture

@@ -37,14 +37,14 @@ def test_the_setting_goes_before_java_home_and_the_path(tmp_path: Path, monkeypa
     monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "theirs", 'openjdk version "17.0.1"')))
     found = find_java(Settings(java_home=ours))
     assert (found.version, found.source) == (21, "RETAIL_JAVA_HOME")
-    assert find_java(Settings()).source == "JAVA_HOME"
+    assert find_java(Settings(java_home=None)).source == "JAVA_HOME"
 
 
 def test_no_java_is_one_line_that_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(JavaError) as caught:
-        find_java(Settings())
+        find_java(Settings(java_home=None))
     message = str(caught.value)
     assert "\n" not in message
     assert "Java was not found" in message
@@ -67,4 +67,4 @@ def test_a_java_that_does_not_start_is_not_taken_for_a_missing_one(tmp_path: Pat
 def test_a_wrong_java_home_is_an_error_and_never_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "gone"))
     with pytest.raises(JavaError, match=r"JAVA_HOME is .*gone"):
-        find_java(Settings())
+        find_java(Settings(java_home=None))

@@ -38,7 +38,17 @@ def spec(folder: str = "/somewhere", **environment: str) -> Spec:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(var_dir=tmp_path / "var", cache_dir=tmp_path / "cache")
+    # Said, because whoever runs the tests may have set others in the environment.
+    return Settings(
+        var_dir=tmp_path / "var",
+        cache_dir=tmp_path / "cache",
+        java_home=None,
+        kafka_port=9092,
+        kafka_controller_port=9093,
+        kafka_bootstrap_servers="",
+        clickhouse_host="127.0.0.1",
+        s3_endpoint="",
+    )
 
 
 def test_the_broker_listens_on_the_loopback_address_alone(settings: Settings):

@@ -9,11 +9,14 @@ import fcntl
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
 import time
 from pathlib import Path
 from typing import Final, NoReturn, TextIO
+
+from retail_local.gateway.constants import STOP_SECONDS
 
 _LOCK_NAME: Final = "gateway.lock"
 _LEVELS: Final = ("debug", "info", "warning", "error")
@@ -24,11 +27,15 @@ _UNAVAILABLE: Final = 1
 def main(argv: list[str] | None = None) -> None:
     """Run until told to stop by SIGTERM or SIGINT."""
     args = _arguments(argv)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # While requests are served the server handles these; it raises them again when it is done, which ends here too.
+        signal.signal(number, lambda *_: sys.exit(0))
     _set_up_logging(args.log_level)
     # The engine takes its time zone from the process; every table of the platform keeps UTC.
     os.environ["TZ"] = "UTC"
     time.tzset()
 
+    # What loads the engine, which takes a second, comes after what can be found wrong without it.
     from retail_local.gateway.access import Passwords, SecretsError
 
     try:
@@ -41,7 +48,6 @@ def main(argv: list[str] | None = None) -> None:
     import uvicorn
 
     from retail_local.gateway.app import Gateway
-    from retail_local.gateway.constants import STOP_SECONDS
     from retail_local.gateway.engine import Engine
     from retail_local.gateway.errors import GatewayError
 
@@ -58,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         access_log=False,
         server_header=False,
         timeout_keep_alive=60,
-        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_graceful_shutdown=args.stop_seconds,
         # A statement in the URL can be long.
         h11_max_incomplete_event_size=1024 * 1024,
     )
@@ -72,6 +78,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of the tables; made if there is none")
     parser.add_argument("--secrets-dir", type=Path, required=True, help="folder of the files clickhouse_<user>")
+    parser.add_argument("--stop-seconds", type=int, default=STOP_SECONDS, help="time to finish after SIGTERM")
     parser.add_argument("--log-level", choices=_LEVELS, default="info")
     args = parser.parse_args(argv)
     try:

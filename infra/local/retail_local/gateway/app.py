@@ -5,6 +5,8 @@ Belongs here: everything that starlette and HTTP are needed for. Does not belong
 
 import asyncio
 import contextlib
+import functools
+import io
 import json
 import logging
 import time
@@ -21,11 +23,11 @@ from starlette.routing import Route
 from retail_local.gateway import errors
 from retail_local.gateway.access import Passwords, User, authenticate
 from retail_local.gateway.compression import encoded
-from retail_local.gateway.constants import DISPLAY_NAME, INLINE_RESULT_BYTES, MAX_RUNNING, MAX_WAITING
+from retail_local.gateway.constants import DISPLAY_NAME, INLINE_RESULT_BYTES, MAX_RUNNING, MAX_WAITING, READER_RUNNING
 from retail_local.gateway.engine import Engine, Job, Outcome
 from retail_local.gateway.errors import GatewayError
 from retail_local.gateway.executor import Done, Executor
-from retail_local.gateway.request import Request, Spool, describe, pieces, read_form, whole
+from retail_local.gateway.request import Request, Spool, describe, pieces, read_form
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class Gateway:
         # Bodies are unpacked and jobs cancelled beside the statements, so that these can't keep each other waiting.
         self._helpers = ThreadPoolExecutor(4, thread_name_prefix="helper")
         self._open = 0
-        self._jobs: set[Job] = set()
+        self._reader_slots = asyncio.Semaphore(READER_RUNNING)
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
@@ -75,8 +77,6 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         yield
-        for job in list(self._jobs):
-            await asyncio.get_running_loop().run_in_executor(self._helpers, self._engine.cancel, job)
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._helpers.shutdown(wait=True)
         self._executor.sessions.expire(everything=True)
@@ -154,22 +154,20 @@ class Gateway:
                 try:
                     if content_type.lower().startswith("multipart/form-data"):
                         read_form(request, request.body, content_type)
-                        request.body = spool.emptied()
+                        request.body = io.BytesIO()
                     return self._executor.run(user, request, job)
                 finally:
                     request.body.close()
 
-            self._jobs.add(job)
-            running = loop.run_in_executor(self._threads, work)
             watcher = asyncio.create_task(self._watch(http, job))
             try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                await loop.run_in_executor(self._helpers, self._engine.cancel, job)
+                async with self._reader_slots if user is User.BI_READER else contextlib.nullcontext():
+                    return await asyncio.shield(loop.run_in_executor(self._threads, work))
+            except asyncio.CancelledError:  # the time to finish after the order to stop is over
+                await loop.run_in_executor(self._helpers, functools.partial(self._engine.cancel, job, also_writes=True))
                 raise
             finally:
                 watcher.cancel()
-                self._jobs.discard(job)
         finally:
             spool.close()
 
@@ -201,7 +199,7 @@ class Gateway:
             headers["Content-Encoding"] = request.answer_encoding
             stream = encoded(stream, request.answer_encoding)
         if size <= INLINE_RESULT_BYTES:
-            return Response(whole(stream), headers=headers)
+            return Response(b"".join(stream), headers=headers)
         if not request.answer_encoding:
             headers["Content-Length"] = str(size)
         return StreamingResponse(stream, headers=headers)

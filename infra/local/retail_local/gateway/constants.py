@@ -9,6 +9,8 @@ MIB: Final = 1024 * 1024
 
 MAX_RUNNING: Final = 12
 """Statements that run in the engine at once; more of them only compete for the same cores and memory."""
+READER_RUNNING: Final = 8
+"""How many of these the reader may have, so that dashboards can't keep the loading of data waiting."""
 MAX_WAITING: Final = 512
 """Requests that may wait for their turn before the gateway answers "too many simultaneous queries"."""
 MAX_STATEMENT_BYTES: Final = 8 * MIB
@@ -24,6 +26,7 @@ CHUNK_BYTES: Final = 1 * MIB
 INLINE_RESULT_BYTES: Final = 1 * MIB
 """Results up to this size are answered in one piece with a Content-Length."""
 SESSION_TIMEOUT_SECONDS: Final = 60
+"""How long a session is kept after its last request, unless the client says otherwise."""
 MAX_SESSION_TIMEOUT_SECONDS: Final = 3600
 MAX_PINNED_SESSIONS: Final = 64
 """Sessions that keep an engine connection because they hold temporary tables or settings."""

@@ -232,10 +232,15 @@ class Engine:
             b"", None, written_rows=result.rows_written, written_bytes=result.bytes_written, elapsed=result.elapsed
         )
 
-    def cancel(self, job: "Job") -> None:
-        """Stop a job: one that waits never starts, one that reads is killed, one that writes goes on to its end."""
+    def cancel(self, job: "Job", *, also_writes: bool = False) -> None:
+        """Stop a job: one that waits never starts, one that reads is killed.
+
+        Args:
+            job: what to stop.
+            also_writes: kill a writing statement too, rather than let it go on to its end.
+        """
         job.cancelled.set()
-        if not job.killable:
+        if not (job.killable or also_writes):
             return
         connection = self.connect()
         try:

@@ -67,18 +67,15 @@ class Executor:
         try:
             statement, data = self._understand(connection, request)
             policy.check_statement(user, statement, self.engine.catalogue, connection)
-            leaves_state = statement.kind in _LEAVES_STATE or _makes_temporary(statement)
-            if leaves_state and session is None and statement.kind not in _LEAVES_STATE:
+            temporary = _makes_temporary(statement)
+            if temporary and session is None:
                 raise GatewayError(errors.BAD_ARGUMENTS, "Temporary tables need a session_id")
-            if session is not None and session.connection is not None:
-                return self._run_pinned(session.connection, user, request, job, statement, data)
-            if session is not None and leaves_state:
-                self.sessions.check_room()
-                if request.database:
-                    connection.use(request.database)
-                done = self._execute(connection, user, request, job, statement, data)
-                session.connection, keep = connection, True
-                return done
+            if session is not None:
+                if session.connection is None and (temporary or statement.kind in _LEAVES_STATE):
+                    self.sessions.check_room()
+                    session.connection, keep = connection, True
+                if session.connection is not None:
+                    return self._run_pinned(session.connection, user, request, job, statement, data)
             self._prepare(connection, user, request)
             return self._execute(connection, user, request, job, statement, data)
         finally:
@@ -91,7 +88,8 @@ class Executor:
         """Run on a session's own connection and take the request's settings back afterwards."""
         if request.readonly not in {"", "0"} or request.method != "POST":
             raise GatewayError(errors.NOT_IMPLEMENTED, "A session with state does not take read-only requests")
-        names = ", ".join(f"'{name}'" for name in request.settings if name.isidentifier())
+        kept = _set_by(statement)
+        names = ", ".join(f"'{name}'" for name in request.settings if name.isidentifier() and name not in kept)
         before: dict[str, str] = {}
         if names:
             rows = connection.ask(
@@ -105,14 +103,13 @@ class Executor:
             self._prepare(connection, user, request)
             return self._execute(connection, user, request, job, statement, data)
         finally:
-            if statement.kind not in _LEAVES_STATE:
-                if request.database:
-                    connection.use(database)
-                for name, value in before.items():
-                    if value:
-                        connection.set({name: value})
-                    else:
-                        connection.run(f"SET {name} = DEFAULT")
+            if request.database and statement.kind != "UseQuery":
+                connection.use(database)
+            for name, value in before.items():
+                if value:
+                    connection.set({name: value})
+                else:
+                    connection.run(f"SET {name} = DEFAULT")
 
     def _understand(self, connection: Connection, request: Request) -> tuple[Statement, BinaryIO]:
         """Find the statement in URL and body; what is left of the body is data."""
@@ -183,3 +180,9 @@ class Executor:
 
 def _makes_temporary(statement: Statement) -> bool:
     return statement.kind == "CreateQuery" and bool((statement.tree or {}).get("is_temporary"))
+
+
+def _set_by(statement: Statement) -> set[str]:
+    """Return the names of the settings that a SET statement itself changes."""
+    changes = (statement.tree or {}).get("changes", []) if statement.kind == "SetQuery" else []
+    return {str(change.get("name")) for change in changes}

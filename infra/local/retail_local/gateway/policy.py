@@ -90,8 +90,9 @@ _ETL_FUNCTIONS: Final = frozenset({"sleep", "sleepeachrow", "loop", "merge", "ge
 _SYSTEM_TABLES: Final = frozenset({
     "one", "numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "databases", "tables", "columns", "parts",
     "settings", "functions", "formats", "data_type_families", "table_engines", "table_functions", "time_zones",
-    "collations", "keywords", "build_options", "contributors", "licenses", "aggregate_function_combinators", "data_skipping_indices",
-    "projections", "view_refreshes", "current_roles", "enabled_roles",
+    "collations", "keywords", "build_options", "contributors", "licenses",
+    "aggregate_function_combinators", "data_skipping_indices", "projections", "view_refreshes", "current_roles",
+    "enabled_roles",
 })  # fmt: skip
 
 # Settings that would change how a text is parsed after it was judged, or open what the gateway closes. For everybody.
@@ -205,8 +206,8 @@ def check_statement(user: User, statement: Statement, catalogue: Catalogue, aske
     tree = statement.tree
     if tree is None:
         if statement.kind != "DescribeQuery":
-            # Those kinds have names in them and nothing else, but for a result file, which any of them can name. A table
-            # whose name has this word in it is refused too: better than to tell names and keywords apart here.
+            # Those kinds have names in them and nothing else, but for a result file, which any of them can name. A
+            # table with this word in its name is refused too: better than to tell names and keywords apart here.
             if "OUTFILE" in statement.canonical.upper():
                 raise GatewayError(errors.ACCESS_DENIED, f"{user}: statements can't name files of the server.")
             return

@@ -7,7 +7,7 @@ import email.parser
 import email.policy
 import io
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
@@ -51,6 +51,7 @@ class Request:
         session_must_exist: whether `session_check=1` was sent.
         readonly: the `readonly` that the client asks for, or empty.
         answer_encoding: compression of the answer.
+        body: the decompressed body; what of it is statement and what is data is for `executor` to find.
     """
 
     method: str
@@ -138,10 +139,6 @@ class Spool:
         plain._file.seek(0)
         return plain._file
 
-    def emptied(self) -> BinaryIO:
-        """Return an empty body."""
-        return io.BytesIO()
-
     def close(self) -> None:
         """Give memory and disk back."""
         self._file.close()
@@ -180,8 +177,3 @@ def pieces(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
-
-
-def whole(chunks: Iterable[bytes]) -> bytes:
-    """Join chunks."""
-    return b"".join(chunks)

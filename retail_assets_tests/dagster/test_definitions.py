@@ -1,0 +1,66 @@
+"""The graph as a whole: what is in it, how it is explained, and which jobs run what."""
+
+import dagster as dg
+import pytest
+
+from retail_assets.build import build_defs
+from retail_assets.contracts.tables import RAW_TABLES
+
+
+@pytest.fixture(scope="module")
+def defs() -> dg.Definitions:
+    return build_defs()
+
+
+def test_the_graph_loads_and_every_input_has_a_source(defs: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(defs)
+
+
+def test_every_asset_has_a_group_kinds_an_owner_and_a_description(defs: dg.Definitions) -> None:
+    for spec in defs.resolve_all_asset_specs():
+        assert spec.group_name not in {None, "default"}, spec.key
+        assert spec.kinds, spec.key
+        assert spec.owners, spec.key
+        assert len(spec.description or "") > 20, spec.key
+
+
+def test_every_layer_is_in_the_graph(defs: dg.Definitions) -> None:
+    layers = {spec.key.path[0] for spec in defs.resolve_all_asset_specs()}
+    assert layers == {"kafka", "reference", "raw", "core", "features", "models", "forecasts", "inventory", "marts"}
+
+
+def test_every_table_of_the_lake_that_is_written_has_a_blocking_contract_check(defs: dg.Definitions) -> None:
+    checked = {
+        key.asset_key
+        for checks in defs.asset_checks or []
+        for key in checks.check_keys
+        if key.name == "contract" and next(iter(checks.check_specs)).blocking
+    }
+    written = {
+        spec.key
+        for spec in defs.resolve_all_asset_specs()
+        if spec.key.path[0] in {"raw", "core", "features", "forecasts", "inventory"}
+    }
+    assert checked == written
+
+
+def test_the_four_jobs_have_their_names_and_schedules(defs: dg.Definitions) -> None:
+    repository = defs.get_repository_def()
+    schedules = {schedule.job_name: schedule.cron_schedule for schedule in repository.schedule_defs}
+    assert schedules == {
+        "daily_etl": "0 8 * * *",
+        "feature_engineering": "0 9 * * *",
+        "batch_predictions": "0 10 * * *",
+        "model_training": "0 2 * * 0",
+    }
+    assert {schedule.execution_timezone for schedule in repository.schedule_defs} == {"Europe/Berlin"}
+
+
+def test_every_event_topic_has_a_sensor(defs: dg.Definitions) -> None:
+    sensors = {sensor.name for sensor in defs.get_repository_def().sensor_defs}
+    assert {f"{table.name}_sensor" for table in RAW_TABLES} <= sensors
+
+
+def test_runs_are_one_process_so_that_one_run_is_one_spark_application(defs: dg.Definitions) -> None:
+    for job in defs.get_repository_def().get_all_jobs():
+        assert job.executor_def.name == "in_process", job.name

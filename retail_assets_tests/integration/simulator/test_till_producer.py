@@ -1,0 +1,264 @@
+"""The tills' producer and a real broker: whoever dies in the middle, every message is there once and in order."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import psutil
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from retail_assets.contracts.topics import EVENT_TOPICS, SALES_TRANSACTIONS, Topic
+from retail_assets.resources.kafka import KafkaResource
+from retail_assets.settings import Settings
+from retail_assets.simulator import tills
+from retail_assets.simulator.messages import Message
+from retail_assets.simulator.scenario import Scenario
+from retail_assets.simulator.simulation import simulate
+from retail_assets.simulator.tills import ProducerError, TillProducer, partition_of
+from retail_local.stack import Stack
+
+pytestmark = pytest.mark.integration
+
+PARTITIONS = 3
+MANY = 40_000
+
+SEND_UNTIL_KILLED = """
+import os, signal, sys
+from retail_assets_tests.integration.simulator.test_till_producer import MANY, made_up, topic_named
+from retail_assets.simulator.tills import TillProducer
+
+def die(there, _):
+    if there >= int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+TillProducer(sys.argv[1]).send(topic_named(sys.argv[2]), made_up(MANY), die)
+"""
+
+
+def topic_named(name: str) -> Topic:
+    return Topic(name, ("store_id",), SALES_TRANSACTIONS.event, PARTITIONS, {})
+
+
+def made_up(count: int, producer: bytes = b"tester") -> list[Message]:
+    """Messages without meaning, large enough that sending them takes a while."""
+    return [
+        Message(
+            key=f"S{number % 97:03d}".encode(),
+            value=f'{{"number":{number},"filler":"{"x" * 900}"}}'.encode(),
+            headers=(("producer", producer), ("sequence", str(number).encode())),
+            sequence=number,
+        )
+        for number in range(count)
+    ]
+
+
+def values_by_partition(servers: str, topic: Topic) -> dict[int, list[bytes]]:
+    """Read a whole topic by the plainest means."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "tests", "enable.auto.commit": False})
+    found: dict[int, list[bytes]] = defaultdict(list)
+    try:
+        for partition in range(topic.partitions):
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic.name, partition), timeout=20)
+            consumer.assign([TopicPartition(topic.name, partition, low)])
+            while len(found[partition]) < high - low:
+                for message in consumer.consume(5_000, timeout=0.3):
+                    assert message.error() is None
+                    found[partition].append(message.value() or b"")
+    finally:
+        consumer.close()
+    return found
+
+
+def expected(messages: list[Message], partitions: int) -> dict[int, list[bytes]]:
+    places: dict[int, list[bytes]] = {partition: [] for partition in range(partitions)}
+    for message in messages:
+        places[partition_of(message.key, partitions)].append(message.value)
+    return places
+
+
+def broker_pid(stack: Stack) -> int:
+    pid = next(status.pid for status in stack.status(ask=False) if status.name == "kafka")
+    assert pid is not None
+    return pid
+
+
+@pytest.fixture
+def topic(kafka: KafkaResource) -> Topic:
+    """A topic of its own for each test."""
+    topic = topic_named(f"tills-{uuid.uuid4().hex[:8]}")
+    kafka.create_topics([topic])
+    return topic
+
+
+@pytest.fixture
+def servers(settings: Settings) -> str:
+    return settings.bootstrap_servers
+
+
+@pytest.fixture
+def whole_stack(stack: Stack) -> Iterator[Stack]:
+    """The stack, healthy again after the test whatever was done to its broker."""
+    yield stack
+    stack.up(["kafka"])
+
+
+def test_a_simulated_day_arrives_whole_and_in_order(kafka: KafkaResource, servers: str) -> None:
+    kafka.create_topics(EVENT_TOPICS)
+    day = simulate(Scenario(last_date=date(2026, 1, 31), stores=3, products=30, days=10)).today_messages()
+    before = {topic.name: values_by_partition(servers, topic) for topic in EVENT_TOPICS}
+    progress: list[tuple[int, int]] = []
+    for topic, messages in day.items():
+        sent = TillProducer(servers).send(topic, messages, lambda there, all_: progress.append((there, all_)))
+        assert sent == len(messages)
+        assert progress[-1] == (len(messages), len(messages))
+        for partition, values in values_by_partition(servers, topic).items():
+            new = values[len(before[topic.name][partition]) :]
+            assert new == expected(messages, topic.partitions)[partition]
+
+
+def test_sending_again_sends_nothing(servers: str, topic: Topic) -> None:
+    messages = made_up(500)
+    assert TillProducer(servers).send(topic, messages) == 500
+    assert TillProducer(servers).send(topic, messages) == 500
+    assert values_by_partition(servers, topic) == expected(messages, PARTITIONS)
+
+
+def test_messages_carry_their_headers_and_the_time_of_sending(servers: str, topic: Topic) -> None:
+    TillProducer(servers).send(topic, made_up(1))
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "tests", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic.name, partition_of(b"S000", PARTITIONS), 0)])
+    (message,) = consumer.consume(1, timeout=20)
+    consumer.close()
+    headers = dict(message.headers() or [])
+    assert headers["producer"] == b"tester"
+    assert headers["sequence"] == b"0"
+    assert abs(int(headers["produced_at"] or 0) / 1_000 - time.time()) < 120
+    assert message.key() == b"S000"
+
+
+def test_keys_go_where_kafkas_own_clients_would_send_them(servers: str, topic: Topic) -> None:
+    placed: dict[bytes, int] = {}
+    producer = Producer({"bootstrap.servers": servers, "partitioner": "murmur2_random"})
+    for number in range(200):
+        key = f"S{number:03d}:P{number * 7:04d}".encode()
+        producer.produce(
+            topic.name, key=key, value=b"{}", on_delivery=lambda _, m: placed.__setitem__(m.key(), m.partition())
+        )
+    producer.flush(20)
+    assert len(placed) == 200
+    assert all(partition_of(key, PARTITIONS) == partition for key, partition in placed.items())
+
+
+@pytest.mark.parametrize("read_back", [30, 5_000], ids=["in many steps", "in one step"])
+def test_a_part_that_was_sent_is_found_among_foreign_and_corrupt_messages(
+    servers: str, topic: Topic, monkeypatch: pytest.MonkeyPatch, read_back: int
+) -> None:
+    monkeypatch.setattr(tills, "_READ_BACK", read_back)
+    messages = made_up(300)
+    noise = Producer({"bootstrap.servers": servers})
+    chance = random.Random(5)  # noqa: S311 - noise for a test
+    headers = [
+        None,
+        [("producer", b"tester"), ("sequence", b"many")],
+        [("producer", b"tester")],
+        [("producer", b"another"), ("sequence", b"299")],
+        [("sequence", b"1")],
+        [("producer", None), ("sequence", b"\xff")],
+    ]
+
+    def make_noise() -> None:
+        for _ in range(150):
+            noise.produce(
+                topic.name, value=b"\x00?", partition=chance.randrange(PARTITIONS), headers=chance.choice(headers)
+            )
+        noise.flush(20)
+
+    make_noise()
+    for end in (40, 41, 200):
+        TillProducer(servers).send(topic, messages[:end])
+        make_noise()
+    assert TillProducer(servers).send(topic, messages) == 300
+    own = {
+        partition: [value for value in values if value != b"\x00?"]
+        for partition, values in values_by_partition(servers, topic).items()
+    }
+    assert own == expected(messages, PARTITIONS)
+
+
+def test_two_producers_do_not_see_each_other(servers: str, topic: Topic) -> None:
+    TillProducer(servers).send(topic, made_up(100, b"one"))
+    assert TillProducer(servers).send(topic, made_up(120, b"two")) == 120
+    assert sum(len(values) for values in values_by_partition(servers, topic).values()) == 220
+
+
+def test_a_topic_that_holds_something_twice_is_reported(servers: str, topic: Topic) -> None:
+    messages = made_up(3)
+    producer = Producer({"bootstrap.servers": servers})
+    for _ in range(2):
+        producer.produce(topic.name, value=b"", partition=0, headers=list(messages[0].headers))
+    producer.flush(20)
+    with pytest.raises(ProducerError, match="1 are repeated"):
+        TillProducer(servers).send(topic, messages)
+
+
+def test_a_missing_topic_is_named_and_not_created(servers: str, kafka: KafkaResource) -> None:
+    for _ in range(2):
+        with pytest.raises(ProducerError, match="topic no-such-topic doesn't exist"):
+            TillProducer(servers).send(topic_named("no-such-topic"), made_up(1))
+
+
+@pytest.mark.parametrize("confirmed", [0, 1, 5_000, 15_000])
+def test_a_killed_producer_is_taken_up_where_it_ended(servers: str, topic: Topic, confirmed: int) -> None:
+    root = Path(__file__).parents[3]
+    child = subprocess.run(
+        [sys.executable, "-c", SEND_UNTIL_KILLED, servers, topic.name, str(confirmed)],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL
+    messages = made_up(MANY)
+    there = sum(len(values) for values in values_by_partition(servers, topic).values())
+    assert confirmed <= there < MANY
+    assert TillProducer(servers).send(topic, messages) == MANY
+    assert values_by_partition(servers, topic) == expected(messages, PARTITIONS)
+
+
+def test_a_killed_broker_loses_and_repeats_nothing(servers: str, topic: Topic, whole_stack: Stack) -> None:
+    messages = made_up(MANY)
+    victims = [broker_pid(whole_stack)]
+
+    def kill_once(there: int, _: int) -> None:
+        if there >= 5_000 and victims:
+            os.kill(victims.pop(), signal.SIGKILL)
+
+    with contextlib.suppress(ProducerError):  # the supervisor may bring the broker back in time, or not
+        TillProducer(servers, timeout_s=20).send(topic, messages, kill_once)
+    assert not victims
+    whole_stack.up(["kafka"])
+    assert TillProducer(servers).send(topic, messages) == MANY
+    assert values_by_partition(servers, topic) == expected(messages, PARTITIONS)
+
+
+def test_a_broker_that_stops_answering_ends_in_a_clear_error_and_can_be_gone_on_with(
+    servers: str, topic: Topic, whole_stack: Stack
+) -> None:
+    messages = made_up(MANY)
+    broker = psutil.Process(broker_pid(whole_stack))
+    try:
+        with pytest.raises(ProducerError, match="send again to go on"):
+            TillProducer(servers, timeout_s=3).send(topic, messages, lambda there, _: there == 0 and broker.suspend())
+    finally:
+        broker.resume()
+    assert TillProducer(servers).send(topic, messages) == MANY
+    assert values_by_partition(servers, topic) == expected(messages, PARTITIONS)

@@ -1,0 +1,160 @@
+"""The history in the lake: the contract's columns, written twice and still the same, beside rows from Kafka."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from retail_assets.contracts.tables import (
+    BULK_PARTITION,
+    RAW_INVENTORY_UPDATES,
+    RAW_SALES_TRANSACTIONS,
+    RAW_TABLES,
+    REFERENCE_TABLES,
+    Table,
+)
+from retail_assets.contracts.types import arrow_schema, polars_schema
+from retail_assets.simulator import lake
+from retail_assets.simulator.lake import TRUTH_DEMAND, write_history
+from retail_assets.simulator.scenario import Scenario
+from retail_assets.simulator.simulation import Simulation, simulate
+
+TABLES = (*REFERENCE_TABLES, *RAW_TABLES, TRUTH_DEMAND)
+
+
+@pytest.fixture(scope="module")
+def written(scenario: Scenario) -> Simulation:
+    return simulate(Scenario(last_date=scenario.last_date, stores=2, products=30, days=14))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, written: Simulation) -> str:
+    uri = (tmp_path_factory.mktemp("written") / "lake").as_uri()
+    write_history(written, uri)
+    return uri
+
+
+def read(root: str, table: Table) -> pl.DataFrame:
+    return pl.read_delta(f"{root}/{table.path}")
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.path)
+def test_columns_have_exactly_the_contracts_types(root: str, table: Table) -> None:
+    stored = pa.schema(DeltaTable(f"{root}/{table.path}").schema().to_arrow())
+    expected = arrow_schema(table.columns)
+    assert stored.names == expected.names
+    for field in expected:
+        found = stored.field(field.name)
+        assert (found.type, found.nullable) == (field.type, field.nullable), field.name
+    assert read(root, table).schema == polars_schema(table.columns)
+
+
+def test_what_is_read_back_is_what_was_simulated(root: str, written: Simulation) -> None:
+    for table, frame in (
+        (TRUTH_DEMAND, written.truth),
+        *((t, getattr(written.world, t.name, written.purchase_orders)) for t in REFERENCE_TABLES),
+    ):
+        assert read(root, table).sort(table.grain).equals(frame.sort(table.grain)), table.path
+    for table in RAW_TABLES:
+        made = pl.concat([getattr(batch, table.name) for batch in written.history_batches()])
+        stored = read(root, table).sort("kafka_offset")
+        assert stored.select(made.columns).equals(made), table.path
+
+
+@pytest.mark.parametrize("table", RAW_TABLES, ids=lambda table: table.path)
+def test_bulk_rows_say_where_they_would_have_come_from(root: str, table: Table) -> None:
+    rows = read(root, table).sort("kafka_offset")
+    assert rows["kafka_topic"].unique().to_list() == [table.name.replace("_", "-")]
+    assert rows["kafka_partition"].unique().to_list() == [BULK_PARTITION]
+    assert rows["kafka_offset"].to_list() == list(range(rows.height))
+    assert (rows["event_date"] == rows["occurred_at"].dt.date()).all()
+    assert (rows["produced_at"] == rows["occurred_at"]).all()
+    assert (rows["ingested_at"] > rows["occurred_at"]).all()
+    assert rows["rejection"].null_count() == rows["raw_value"].null_count() == rows.height
+    assert DeltaTable(f"{root}/{table.path}").metadata().partition_columns == ["event_date"]
+
+
+def test_today_is_not_in_the_lake(root: str, written: Simulation) -> None:
+    for table in RAW_TABLES:
+        last = read(root, table)["occurred_at"].dt.convert_time_zone("Europe/Berlin").dt.date().max()
+        assert last < written.scenario.last_date  # type: ignore[operator]
+
+
+def test_writing_twice_still_gives_the_same_rows(tmp_path: Path, written: Simulation) -> None:
+    uri = (tmp_path / "lake").as_uri()
+    first = write_history(written, uri)
+    before = {table.path: read(uri, table).sort(table.grain) for table in TABLES}
+    assert write_history(written, uri) == first
+    for table in TABLES:
+        again = read(uri, table).sort(table.grain)
+        assert again.height == first[table.path]
+        assert again.equals(before[table.path])
+
+
+@pytest.mark.parametrize("nullable", [False, True], ids=["as we declare it", "as Spark declares it"])
+def test_rows_from_kafka_are_left_alone(tmp_path: Path, written: Simulation, *, nullable: bool) -> None:
+    uri = (tmp_path / "lake").as_uri()
+    table = RAW_INVENTORY_UPDATES
+    schema = arrow_schema(table.columns)
+    row = dict.fromkeys(schema.names) | {
+        "kafka_topic": "inventory-updates",
+        "kafka_partition": 2,
+        "kafka_offset": 17,
+        "ingested_at": datetime(2026, 4, 1, tzinfo=UTC),
+        "event_date": datetime(2026, 4, 1, tzinfo=UTC).date(),
+        "rejection": "not JSON",
+        "raw_value": b"\xff",
+    }
+    declared = pa.schema([field.with_nullable(nullable or field.nullable) for field in schema])
+    from_kafka = pa.Table.from_pylist([row], schema=declared)
+    write_deltalake(f"{uri}/{table.path}", from_kafka, partition_by=table.partition_by)
+    rows = write_history(written, uri)[table.path]
+    write_history(written, uri)
+    stored = read(uri, table)
+    assert stored.height == rows + 1
+    assert stored.filter(pl.col("kafka_partition") == 2).to_dicts() == pl.DataFrame(from_kafka).to_dicts()
+
+
+def test_another_scenario_replaces_the_earlier_bulk_rows(tmp_path: Path, written: Simulation) -> None:
+    uri = (tmp_path / "lake").as_uri()
+    write_history(written, uri)
+    other = simulate(Scenario(last_date=written.scenario.last_date, stores=1, products=10, days=20))
+    rows = write_history(other, uri)
+    assert all(read(uri, table).height == rows[table.path] for table in TABLES)
+
+
+def test_a_write_that_breaks_off_leaves_the_rows_of_before(
+    tmp_path: Path, written: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = (tmp_path / "lake").as_uri()
+    rows = write_history(written, uri)
+    whole = lake._BulkRows.batches
+
+    def broken(self: lake._BulkRows) -> Iterator[pa.RecordBatch]:
+        yield next(whole(self))
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr(lake._BulkRows, "batches", broken)
+    with pytest.raises(Exception, match="on fire"):
+        write_history(written, uri)
+    assert read(uri, RAW_SALES_TRANSACTIONS).height == rows[RAW_SALES_TRANSACTIONS.path]
+
+
+def test_s3a_is_read_as_s3(monkeypatch: pytest.MonkeyPatch, written: Simulation) -> None:
+    seen: list[tuple[str, object]] = []
+
+    def note(uri: str, data: object, **options: object) -> None:
+        seen.append((uri, options["storage_options"]))
+        if isinstance(data, pa.RecordBatchReader):
+            data.read_all()
+
+    monkeypatch.setattr(lake, "write_deltalake", note)
+    lines: list[str] = []
+    write_history(written, "s3a://bucket/lake/", {"aws_region": "x"}, lines.append)
+    assert seen[0] == ("s3://bucket/lake/reference/stores", {"aws_region": "x"})
+    assert len(lines) == len(seen) == len(TABLES)
+    assert lines[0] == "reference/stores: 2 rows"

@@ -1,0 +1,78 @@
+"""Kafka: asking for topics, and reading one as a stream.
+
+Asks by the Kafka client in Spark's own jars, so that the service needs no second one. Does not belong here: what a
+message means (`events`).
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any, Final
+
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+
+from retail_assets.contracts.topics import Topic
+from retail_streaming.errors import SettingsError, StreamingError, TransientError, first_line
+from retail_streaming.settings import StreamingSettings
+
+_ANSWER_MS: Final = "10000"
+
+
+def require_topics(spark: SparkSession, settings: StreamingSettings, topics: Sequence[Topic]) -> None:
+    """Make sure that the broker answers and has the topics.
+
+    Raises:
+        TransientError: the broker doesn't answer.
+        SettingsError: its address can't be right.
+        StreamingError: a topic is missing. It is not made here: its partitions and retention are the platform's.
+    """
+    jvm: Any = spark._jvm  # noqa: SLF001
+    properties = jvm.java.util.Properties()
+    for name, value in {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "request.timeout.ms": _ANSWER_MS,
+        "default.api.timeout.ms": _ANSWER_MS,
+    }.items():
+        properties.setProperty(name, value)
+    try:
+        with closing(jvm.org.apache.kafka.clients.admin.AdminClient.create(properties)) as admin:
+            present = set(admin.listTopics().names().get())
+    except Py4JJavaError as error:
+        cause = root_cause(error)
+        if "ConfigException" in cause:
+            raise SettingsError(
+                f"RETAIL_KAFKA_BOOTSTRAP_SERVERS is {settings.bootstrap_servers!r}: no such address ({cause})"
+            ) from None
+        raise TransientError(
+            f"the Kafka broker at {settings.bootstrap_servers} doesn't answer ({cause}): start it with `retail up`, "
+            "or check RETAIL_KAFKA_BOOTSTRAP_SERVERS"
+        ) from None
+    missing = [topic.name for topic in topics if topic.name not in present]
+    if missing:
+        raise StreamingError(
+            f"the broker at {settings.bootstrap_servers} has no topic {', '.join(missing)}: run `retail topics apply`"
+        )
+
+
+def read_topic(spark: SparkSession, settings: StreamingSettings, topic: Topic) -> DataFrame:
+    """Return a topic's messages as a stream, from the first that the broker has.
+
+    What a checkpoint holds is not read again. Offsets that are gone before they were read end the query.
+    """
+    return (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", settings.bootstrap_servers)
+        .option("subscribe", topic.name)
+        .option("startingOffsets", "earliest")
+        .option("failOnDataLoss", "true")
+        .option("maxOffsetsPerTrigger", str(settings.stream_max_offsets_per_trigger))
+        .load()
+    )
+
+
+def root_cause(error: Py4JJavaError) -> str:
+    """Return name and message of the innermost Java exception."""
+    exception: Any = error.java_exception
+    while exception.getCause() is not None:
+        exception = exception.getCause()
+    return first_line(f"{exception.getClass().getSimpleName()}: {exception.getMessage()}")

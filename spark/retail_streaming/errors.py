@@ -1,0 +1,31 @@
+"""The errors that the service explains: each message is one line that says what is wrong and what to do.
+
+Belongs here: the kinds, since who catches them decides by kind. Does not belong here: the messages, which are written
+where the problem is seen.
+"""
+
+from collections.abc import Iterable
+
+
+class StreamingError(Exception):
+    """Something that only a person can mend."""
+
+
+class TransientError(StreamingError):
+    """Something that is known to pass by itself: worth another try."""
+
+
+class SettingsError(StreamingError):
+    """A setting is missing or wrong."""
+
+
+def first_line(text: object, *, without: Iterable[str] = ()) -> str:
+    """Return the first line of a long message, for use within an explanation.
+
+    Args:
+        text: the message, or the exception that has it.
+        without: beginnings of lines that say nothing.
+    """
+    skipped = tuple(without)
+    lines = (line.strip() for line in str(text).splitlines())
+    return next((line for line in lines if line and not line.startswith(skipped)), type(text).__name__).rstrip(".")

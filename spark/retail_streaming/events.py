@@ -1,0 +1,68 @@
+"""From messages to events, with a verdict on each: pure functions on frames, streaming or not.
+
+What the contract refuses is decided by the contract; what can't be used in real time is decided here. Messages with a
+verdict are counted and left out. Nothing is lost by it: the batch pipeline reads every message and owns the dead
+letters. Does not belong here: what is computed from the events.
+"""
+
+from typing import Final
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from retail_assets.contracts.decoding import decode_json, event_fields, rejection
+from retail_assets.contracts.events import EventSchema
+
+#: Why a message is left out; null where it is used.
+VERDICT: Final = "verdict"
+REFUSED: Final = "refused"
+AHEAD: Final = "ahead"
+TOO_LARGE: Final = "too_large"
+VERDICTS: Final = (REFUSED, AHEAD, TOO_LARGE)
+#: Name under which Spark reports the counts of each batch.
+COUNTS: Final = "counts"
+
+
+def judged(
+    messages: DataFrame, schema: EventSchema, *, clock_skew_minutes: int, now: Column | None = None
+) -> DataFrame:
+    """Decode messages by contract.
+
+    Args:
+        messages: rows with the binary column `value`.
+        schema: what they should be.
+        clock_skew_minutes: how far ahead of `now` an event may be. One till whose clock is a year ahead would move
+            the watermark by a year, and every other till's events would be late from then on.
+        now: the time to compare with; the batch's own time by default, which is the same when a batch is repeated.
+
+    Returns:
+        The event's fields and `verdict`.
+    """
+    now = F.current_timestamp() if now is None else now
+    decoded = messages.select(decode_json(F.col("value"), schema).alias("event"))
+    rows = decoded.select(rejection(F.col("event"), schema).alias("rejection"), *event_fields(F.col("event"), schema))
+    ahead = F.col("occurred_at") > now + F.make_dt_interval(mins=F.lit(clock_skew_minutes))
+    verdict = F.when(F.col("rejection").isNotNull(), REFUSED).when(ahead, AHEAD)
+    return rows.withColumn(VERDICT, verdict).drop("rejection")
+
+
+def counted(events: DataFrame) -> DataFrame:
+    """Have Spark report, with each batch, how many messages there were and how many had which verdict."""
+    return events.observe(
+        COUNTS,
+        F.count(F.lit(1)).alias("rows"),
+        *[F.count_if(F.col(VERDICT) == verdict).alias(verdict) for verdict in VERDICTS],
+        F.max(F.when(F.col(VERDICT).isNull(), F.col("occurred_at"))).alias("max_event_at"),
+    )
+
+
+def accepted(events: DataFrame) -> DataFrame:
+    """Return the events without a verdict."""
+    return events.where(F.col(VERDICT).isNull()).drop(VERDICT)
+
+
+def once_each(events: DataFrame, id_field: str) -> DataFrame:
+    """Drop repeated events; in a stream, those within its watermark (what is older is dropped as late anyway)."""
+    if events.isStreaming:
+        return events.dropDuplicatesWithinWatermark([id_field])
+    return events.dropDuplicates([id_field])

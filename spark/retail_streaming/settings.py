@@ -1,0 +1,139 @@
+"""Every setting of the streaming service, in one typed class, read from the environment once and checked at start.
+
+Settings that the platform has too bear the same names and defaults, so that one environment serves both; the service's
+own begin with `RETAIL_STREAM_`. Does not belong here: what a setting does.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from retail_streaming.errors import SettingsError
+from retail_streaming.installation import default_cache_dir, default_var_dir
+
+ENV_PREFIX: Final = "RETAIL_"
+_SECRET_WORDS: Final = ("PASSWORD", "SECRET")
+_PASSWORD: Final = "PASSWORD"  # noqa: S105 -- the end of a variable's name
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class StreamingSettings(BaseSettings):
+    """What can be set, each by an environment variable `RETAIL_<NAME>` or a line in `.env`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+    )
+
+    var_dir: Path = Field(default_factory=default_var_dir, description="checkpoints and generated passwords")
+    cache_dir: Path = Field(default_factory=default_cache_dir, description="holds the verified jars")
+    java_home: Path | None = Field(default=None, description="a Java 17+ home; otherwise JAVA_HOME, then the PATH")
+
+    kafka_bootstrap_servers: str = Field(
+        default="", pattern=r"^$|^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$", description="host:port,…; empty: the local broker"
+    )
+    kafka_port: Port = 9092
+
+    clickhouse_host: str = "127.0.0.1"
+    clickhouse_port: Port = 8123
+    clickhouse_database: str = Field(default="retail", pattern=r"^[a-z][a-z0-9_]*$")
+    clickhouse_user: str = "etl"
+    clickhouse_password: SecretStr = Field(default=SecretStr(""), description="empty: the local stack's generated one")
+
+    s3_endpoint: str = Field(default="", description="URL of an S3-compatible store; empty means AWS")
+    s3_region: str = "us-east-1"
+    s3_access_key: str = ""
+    s3_secret_key: SecretStr = SecretStr("")
+
+    spark_master: str = "local[*]"
+    spark_driver_memory: str = Field(default="2g", pattern=r"^\d+[kmgt]$")
+
+    stream_checkpoint_uri: str = Field(
+        default="", description="file:///… or s3a://bucket/prefix; empty means `checkpoints` in var_dir"
+    )
+    stream_trigger_seconds: float = Field(default=1.0, ge=0.1, le=3600, description="least time from batch to batch")
+    stream_max_offsets_per_trigger: int = Field(default=50_000, ge=1, description="cap of messages in one batch")
+    stream_late_minutes: int = Field(
+        default=24 * 60, ge=1, description="how far behind the newest event one may be and still correct its hour"
+    )
+    stream_clock_skew_minutes: int = Field(
+        default=15, ge=0, description="how far ahead of this machine's clock an event may be"
+    )
+    stream_state_partitions: int = Field(
+        default=4, ge=1, description="parts of the state; fixed when a checkpoint is made"
+    )
+    stream_patience_seconds: int = Field(
+        default=300, ge=0, description="how long the broker or the warehouse may be away before the service gives up"
+    )
+
+    @field_validator("var_dir", "cache_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().resolve()
+
+    @field_validator("stream_checkpoint_uri")
+    @classmethod
+    def _supported_scheme(cls, uri: str) -> str:
+        if uri and not uri.startswith(("file:///", "s3a://")):
+            raise ValueError("should start with file:/// or s3a://")
+        return uri.rstrip("/")
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Kafka brokers as `host:port,host:port`."""
+        return self.kafka_bootstrap_servers or f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def uses_s3(self) -> bool:
+        """Whether checkpoints lie in an object store."""
+        return self.stream_checkpoint_uri.startswith("s3a://")
+
+    @property
+    def jar_groups(self) -> list[str]:
+        """The groups of the jars' lock that the service needs."""
+        return ["spark", "s3"] if self.uses_s3 else ["spark"]
+
+    def checkpoint_of(self, query: str) -> str:
+        """Return where a query keeps what it has read and its state, as a URI."""
+        return f"{self.stream_checkpoint_uri or (self.var_dir / 'checkpoints').as_uri()}/{query}"
+
+    @property
+    def warehouse_password(self) -> str:
+        """The writer's password: the setting, or the one that the local stack generated.
+
+        Raises:
+            SettingsError: neither is there.
+        """
+        if self.clickhouse_password.get_secret_value():
+            return self.clickhouse_password.get_secret_value()
+        secret = self.var_dir / "secrets" / f"clickhouse_{self.clickhouse_user}"
+        try:
+            return secret.read_text(encoding="utf-8").strip()
+        except OSError:
+            raise SettingsError(
+                f"{ENV_PREFIX}CLICKHOUSE_{_PASSWORD} is not set and {secret} does not exist: set the variable, "
+                "or run `retail up`, which generates the local passwords"
+            ) from None
+
+
+def load_settings() -> StreamingSettings:
+    """Read and check the settings.
+
+    Raises:
+        SettingsError: one line for each variable that is wrong.
+    """
+    try:
+        return StreamingSettings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = ENV_PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+            shown = "(hidden)" if any(word in name for word in _SECRET_WORDS) else repr(problem["input"])
+            lines.append(f"{name} is {shown}: {problem['msg'].removeprefix('Value error, ')}")
+        raise SettingsError("\n".join(lines)) from None

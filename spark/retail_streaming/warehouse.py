@@ -1,0 +1,170 @@
+"""The warehouse's real-time tables: connecting, versions, and writing the rows that a batch changed.
+
+A write may be repeated as often as need be: a row's key comes from the data, its version from the batch, and the engine
+keeps the highest. Does not belong here: the tables' DDL (`infra/clickhouse/ddl`).
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import Error, OperationalError
+
+from retail_streaming.errors import StreamingError, TransientError, first_line
+from retail_streaming.settings import StreamingSettings
+
+#: The engine's errors that pass by themselves, by code.
+TRANSIENT_CODES: Final[dict[int, str]] = {
+    159: "TIMEOUT_EXCEEDED",
+    202: "TOO_MANY_SIMULTANEOUS_QUERIES",
+    209: "SOCKET_TIMEOUT",
+    210: "NETWORK_ERROR",
+    225: "NO_ZOOKEEPER",
+    236: "ABORTED",
+    241: "MEMORY_LIMIT_EXCEEDED",
+    242: "TABLE_IS_READ_ONLY",
+    243: "NOT_ENOUGH_SPACE",
+    252: "TOO_MANY_PARTS",
+    319: "UNKNOWN_STATUS_OF_INSERT",
+    999: "KEEPER_EXCEPTION",
+}
+#: Room for batch numbers below the start time, in bits.
+VERSION_BITS: Final = 22
+# An insert is acknowledged when its rows are in the table; newer engines would queue it otherwise.
+_INSERT_SETTINGS: Final = {"async_insert": 0, "wait_end_of_query": 1}
+_CONNECT_SECONDS: Final = 10
+_ANSWER_SECONDS: Final = 60
+
+
+def version_epoch(now_ms: int, newest_version: int) -> int:
+    """Return the start time that goes into this run's versions.
+
+    A fresh checkpoint begins with batch 0 again, so the batch number alone would lose against rows that are there
+    already. Nor may a clock that was set back: the result is always above what the table holds.
+    """
+    return max(now_ms, (newest_version >> VERSION_BITS) + 1)
+
+
+def version_of(epoch: int, batch_id: int) -> int:
+    """Return the version of the rows of one batch: it rises from batch to batch and from start to start."""
+    return (epoch << VERSION_BITS) + batch_id
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table of the warehouse that one query writes.
+
+    Attributes:
+        table: its name.
+        rows: what the query gives.
+        versioned: whether the writer adds a version; otherwise the rows bear one themselves.
+    """
+
+    table: str
+    rows: pa.Schema
+    versioned: bool
+
+    def stamped(self, rows: pa.Table, version: int, now: datetime) -> pa.Table:
+        """Return the rows in the table's types, with version and time of writing."""
+        result = rows.select(self.rows.names).cast(self.rows)
+        if self.versioned:
+            result = result.append_column("version", pa.repeat(pa.scalar(version, pa.uint64()), len(rows)))
+        return result.append_column("updated_at", pa.repeat(pa.scalar(now, pa.timestamp("ms", tz="UTC")), len(rows)))
+
+
+@dataclass
+class Warehouse:
+    """One writer. Opens its connection when it is first needed, and again after an error."""
+
+    settings: StreamingSettings
+    _client: Client | None = field(default=None, init=False, repr=False)
+
+    def require_tables(self, targets: Sequence[Target]) -> None:
+        """Make sure that the warehouse answers and has the tables.
+
+        Raises:
+            TransientError: it doesn't answer.
+            StreamingError: it refuses, or a table is missing.
+        """
+        with self._explained() as client:
+            found = client.query(
+                "SELECT name FROM system.tables WHERE database = {database:String}",
+                parameters={"database": self.settings.clickhouse_database},
+            ).result_rows
+        present = {str(name) for (name,) in found}
+        missing = [target.table for target in targets if target.table not in present]
+        if missing:
+            raise StreamingError(
+                f"the warehouse's database {self.settings.clickhouse_database} has no table {', '.join(missing)}: "
+                "run `retail migrate`"
+            )
+
+    def epoch(self, targets: Sequence[Target]) -> int:
+        """Return the start time that goes into this run's versions.
+
+        Raises:
+            TransientError: the warehouse doesn't answer.
+        """
+        newest = 0
+        with self._explained() as client:
+            for target in targets:
+                if target.versioned:
+                    newest = max(newest, int(str(client.command(f"SELECT max(version) FROM {target.table}"))))  # noqa: S608
+        return version_epoch(time.time_ns() // 1_000_000, newest)
+
+    def write(self, target: Target, rows: pa.Table, version: int) -> None:
+        """Insert rows; when this returns, the table has them.
+
+        Raises:
+            TransientError: the warehouse is away or busy. Whether the rows arrived is not known; write them again.
+            StreamingError: it refuses them.
+        """
+        with self._explained() as client:
+            client.insert_arrow(target.table, target.stamped(rows, version, datetime.now(UTC)), settings=_INSERT_SETTINGS)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    @contextmanager
+    def _explained(self) -> Iterator[Client]:
+        where = f"{self.settings.clickhouse_host}:{self.settings.clickhouse_port}"
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            yield self._client
+        except (Error, OSError) as error:
+            self.close()
+            code = getattr(error, "code", None)
+            away = isinstance(error, OSError) or (isinstance(error, OperationalError) and code is None)
+            if away or code in TRANSIENT_CODES:
+                raise TransientError(
+                    f"the warehouse at {where} doesn't answer as it should ({first_line(error)}): start it with "
+                    "`retail up`, or check RETAIL_CLICKHOUSE_HOST and RETAIL_CLICKHOUSE_PORT"
+                ) from error
+            raise StreamingError(
+                f"the warehouse at {where} refuses {self.settings.clickhouse_user} ({first_line(error)}): check "
+                "RETAIL_CLICKHOUSE_DATABASE, user and password, and run `retail migrate`"
+            ) from error
+
+    def _connect(self) -> Client:
+        return clickhouse_connect.get_client(
+            host=self.settings.clickhouse_host,
+            port=self.settings.clickhouse_port,
+            username=self.settings.clickhouse_user,
+            password=self.settings.warehouse_password,
+            database=self.settings.clickhouse_database,
+            connect_timeout=_CONNECT_SECONDS,
+            send_receive_timeout=_ANSWER_SECONDS,
+            # Sessions would serialise the queries of one client; nothing here keeps state between queries.
+            autogenerate_session_id=False,
+            settings={"log_comment": "retail-streaming"},
+        )
