@@ -66,13 +66,12 @@ def train(rows: SparkFrame, config: TrainingConfig) -> bytes:
 
     Rows whose demand is not known (the shelf was empty all day) teach nothing and are left out.
     """
-    from pyspark.ml.feature import VectorAssembler
     from xgboost.spark import SparkXGBRegressor
 
-    assembler = VectorAssembler(inputCols=list(FORECAST_INPUTS), outputCol="inputs", handleInvalid="keep")
-    vectors = assembler.transform(rows.where(F.col("actual").isNotNull()).fillna(float("nan"), list(FORECAST_INPUTS)))
+    # Columns rather than one vector column: XGBoost then takes them over Arrow as they are.
+    known = rows.where(F.col("actual").isNotNull()).fillna(float("nan"), list(FORECAST_INPUTS))
     estimator = SparkXGBRegressor(
-        features_col="inputs",
+        features_col=list(FORECAST_INPUTS),
         label_col="actual",
         num_workers=1,
         missing=float("nan"),
@@ -87,7 +86,7 @@ def train(rows: SparkFrame, config: TrainingConfig) -> bytes:
         tree_method="hist",
         random_state=config.seed,
     )
-    return bytes(estimator.fit(vectors.select("inputs", "actual")).get_booster().save_raw("ubj"))
+    return bytes(estimator.fit(known.select(*FORECAST_INPUTS, "actual")).get_booster().save_raw("ubj"))
 
 
 @lake_asset(
@@ -117,22 +116,20 @@ def demand_forecast(
     masters = {"calendar": calendar, "promotions": promotions, "products": products, "stores": stores}
     horizons = list(range(1, FORECAST_HORIZON_DAYS + 1))
     judged_on = [last - timedelta(days=FORECAST_HORIZON_DAYS * (back + 1)) for back in range(config.backtest_origins)]
-    # The judged model's last target lies before the first judged target, so it has seen nothing of what it is asked.
-    seen_until = judged_on[-1] - timedelta(days=FORECAST_HORIZON_DAYS)
-    origins = _training_origins(first, seen_until, config)
-    if not origins:
+    origins = _training_origins(first, last - timedelta(days=FORECAST_HORIZON_DAYS), config)
+    # The judge's last target lies before the first one that it is asked for, so it has seen nothing of the answers.
+    seen = F.col("target_date") <= F.lit(judged_on[-1])
+    if not any(origin + timedelta(days=FORECAST_HORIZON_DAYS) <= judged_on[-1] for origin in origins):
         raise dg.Failure(
             f"the features hold {first} to {last}: too short to train and be judged on {config.backtest_origins} weeks"
         )
 
-    judge_rows = supervised_rows(session, lake, origins, horizons, **masters)
-    judge = train(judge_rows, config)
+    rows = supervised_rows(session, lake, origins, horizons, **masters).cache()
+    training_rows = rows.where(F.col("actual").isNotNull()).count()
+    judge = train(rows.where(seen), config)
     backtest = _backtest(session, lake, judge, judged_on, horizons, masters)
     context.log.info("judged on %d origins, %d forecasts", len(judged_on), backtest.height)
 
-    final_origins = _training_origins(first, last - timedelta(days=FORECAST_HORIZON_DAYS), config)
-    rows = supervised_rows(session, lake, final_origins, horizons, **masters).cache()
-    training_rows = rows.where(F.col("actual").isNotNull()).count()
     booster = train(rows, config)
     rows.unpersist()
 

@@ -48,6 +48,10 @@ class _Stages:
         self.report.stages.append(Stage(name, self.rows, seconds))
         self.console.print(f"  [green]done[/green] {self.rows:>12,} rows {seconds:>8.1f} s")
 
+    def note_of(self, service: str, text: str) -> None:
+        """Show one line of a service's progress."""
+        self.note(f"{service}: {text}")
+
     def note(self, text: str) -> None:
         """Show one line of progress."""
         self.console.print(f"  [dim]{text}[/dim]", highlight=False)
@@ -92,9 +96,9 @@ def run_demo(
     lake = LakeResource(root=settings.lake)
     api = DagsterApi(f"http://127.0.0.1:{settings.dagster_port}")
 
-    with stages.stage("stack", "broker, warehouse and Dagster"):
-        stack = Stack(settings)
-        stack.up(on_progress=lambda service, text: stages.note(f"{service}: {text}"))
+    stack = Stack(settings)
+    with stages.stage("stack", "broker and warehouse; Dagster goes on starting meanwhile"):
+        stack.up(on_progress=stages.note_of, wait_for=["kafka", "warehouse"])
     with stages.stage("set-up", "topics and warehouse schema"):
         _set_up(settings, scenario, stages)
 
@@ -111,6 +115,9 @@ def run_demo(
         for topic in EVENT_TOPICS:
             report.events_produced += producer.send(topic, messages[topic])
         stages.rows = report.events_produced
+
+    with stages.stage("Dagster", "webserver, daemon and code location"):
+        stack.up(on_progress=stages.note_of)
 
     whole = partition_tags(first, scenario.last_date)
     today = partition_tags(scenario.last_date, scenario.last_date)

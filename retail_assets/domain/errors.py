@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from retail_assets.contracts.tables import QUANTILES
 from retail_assets.domain.frames import SERIES
@@ -96,7 +96,7 @@ DEFAULT_ERROR_MODEL: Final = ErrorModel(
     variance_scale=1.0,
     variance_power=_POISSON_POWER,
     upper_means=(),
-    residual_quantiles=(tuple(float(norm.ppf(level)) for level in QUANTILES.values()),),
+    residual_quantiles=(tuple(float(ndtri(level)) for level in QUANTILES.values()),),
     correlation=DEFAULT_CORRELATION,
     rows=0,
 )

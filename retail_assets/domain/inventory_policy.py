@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.stats import nbinom, poisson
 
 from retail_assets.contracts.tables import (
     FORECAST_HORIZON_DAYS,
@@ -78,6 +77,8 @@ def demand_quantile(mean: npt.ArrayLike, variance: npt.ArrayLike, probability: n
     over = (mean_ > _NEARLY_NOTHING) & (variance_ > mean_ * _NEARLY_POISSON)
     even = (mean_ > _NEARLY_NOTHING) & ~over
     size, share = _negative_binomial(mean_[over], variance_[over])
+    from scipy.stats import nbinom, poisson  # slow to import, and the code location only needs the names above
+
     result[over] = nbinom.ppf(level[over], size, share)
     result[even] = poisson.ppf(level[even], mean_[even])
     return result
@@ -101,6 +102,8 @@ def demand_exceeds(mean: npt.ArrayLike, variance: npt.ArrayLike, available: npt.
     over = (mean_ > _NEARLY_NOTHING) & (variance_ > mean_ * _NEARLY_POISSON)
     even = (mean_ > _NEARLY_NOTHING) & ~over
     size, share = _negative_binomial(mean_[over], variance_[over])
+    from scipy.stats import nbinom, poisson
+
     result[over] = nbinom.sf(np.floor(units[over] + _HAIR), size, share)
     result[even] = poisson.sf(np.floor(units[even] + _HAIR), mean_[even])
     return np.clip(result, 0.0, 1.0)

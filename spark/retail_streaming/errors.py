@@ -5,6 +5,9 @@ where the problem is seen.
 """
 
 from collections.abc import Iterable
+from typing import Final
+
+_LONGEST: Final = 300
 
 
 class StreamingError(Exception):
@@ -28,4 +31,6 @@ def first_line(text: object, *, without: Iterable[str] = ()) -> str:
     """
     skipped = tuple(without)
     lines = (line.strip() for line in str(text).splitlines())
-    return next((line for line in lines if line and not line.startswith(skipped)), type(text).__name__).rstrip(".")
+    return next((line for line in lines if line and not line.startswith(skipped)), type(text).__name__)[
+        :_LONGEST
+    ].rstrip(".")

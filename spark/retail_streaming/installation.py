@@ -11,7 +11,6 @@ from pathlib import Path
 from retail_assets.settings import Settings as PlatformSettings
 from retail_local import jars
 from retail_local.java import JavaError, find_java
-
 from retail_streaming.errors import StreamingError
 
 

@@ -48,3 +48,9 @@ def configure() -> None:
     LOG.handlers[:] = [handler]
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
+
+
+def quiet_libraries() -> None:
+    """Silence loggers whose lines this service says itself, in one line that names what to do."""
+    for name in ("clickhouse_connect", "urllib3", "py4j"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

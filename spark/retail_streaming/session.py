@@ -60,7 +60,8 @@ def start(settings: StreamingSettings) -> SparkSession:
     try:
         # A session of its own: a signal to the whole process group, as a terminal or a supervisor sends it, must not
         # end the JVM under a batch that this process wants to finish. When this process dies the JVM ends by itself.
-        gateway = launch_gateway(conf, popen_kwargs={"start_new_session": True, "stdout": sys.stderr})
+        options = {"start_new_session": True, "stdout": sys.stderr}
+        gateway = launch_gateway(conf, popen_kwargs=options)  # type: ignore[no-untyped-call]
         context = SparkContext(conf=conf, gateway=gateway)
     except (PySparkException, OSError) as error:
         raise StreamingError(f"Spark doesn't start ({first_line(error)}): its own words are above") from error

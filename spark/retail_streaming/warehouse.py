@@ -4,6 +4,7 @@ A write may be repeated as often as need be: a row's key comes from the data, it
 keeps the highest. Does not belong here: the tables' DDL (`infra/clickhouse/ddl`).
 """
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ TRANSIENT_CODES: Final[dict[int, str]] = {
 VERSION_BITS: Final = 22
 # An insert is acknowledged when its rows are in the table; newer engines would queue it otherwise.
 _INSERT_SETTINGS: Final = {"async_insert": 0, "wait_end_of_query": 1}
+# The driver wraps what the network says in the names of three libraries.
+_REASON: Final = re.compile(r"\[Errno -?\d+\] (?P<reason>[^'\")]+)")
 _CONNECT_SECONDS: Final = 10
 _ANSWER_SECONDS: Final = 60
 
@@ -126,7 +129,9 @@ class Warehouse:
             StreamingError: it refuses them.
         """
         with self._explained() as client:
-            client.insert_arrow(target.table, target.stamped(rows, version, datetime.now(UTC)), settings=_INSERT_SETTINGS)
+            client.insert_arrow(
+                target.table, target.stamped(rows, version, datetime.now(UTC)), settings=_INSERT_SETTINGS
+            )
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -146,8 +151,10 @@ class Warehouse:
             code = getattr(error, "code", None)
             away = isinstance(error, OSError) or (isinstance(error, OperationalError) and code is None)
             if away or code in TRANSIENT_CODES:
+                found = _REASON.search(str(error))
                 raise TransientError(
-                    f"the warehouse at {where} doesn't answer as it should ({first_line(error)}): start it with "
+                    f"the warehouse at {where} doesn't answer as it should "
+                    f"({found['reason'] if found else first_line(error)}): start it with "
                     "`retail up`, or check RETAIL_CLICKHOUSE_HOST and RETAIL_CLICKHOUSE_PORT"
                 ) from error
             raise StreamingError(

@@ -104,12 +104,18 @@ class Stack:
         self._min_free_bytes = min_free_bytes
         self._supervisor = Supervisor(settings)
 
-    def up(self, services: Sequence[str] | None = None, on_progress: Progress = lambda _service, _text: None) -> None:
+    def up(
+        self,
+        services: Sequence[str] | None = None,
+        on_progress: Progress = lambda _service, _text: None,
+        wait_for: Sequence[str] | None = None,
+    ) -> None:
         """Start services and wait until each is healthy. Those that run already are left alone.
 
         Args:
             services: names; None for what the settings don't place elsewhere.
             on_progress: called with a service's name and a short text at each step.
+            wait_for: which of them to wait for; None for all. The others go on starting meanwhile.
 
         Raises:
             StackError: one line that says what is wrong and what to do: a port in use, too little disk, no Java, jars
@@ -128,7 +134,8 @@ class Stack:
             self._start(chosen, on_progress)
         # Not under the lock: who gets tired of waiting can type `retail down`.
         for service in chosen:
-            self._wait(service, begun, on_progress)
+            if wait_for is None or service.name in wait_for:
+                self._wait(service, begun, on_progress)
 
     def down(self, on_progress: Progress = lambda _service, _text: None) -> int:
         """Stop everything that `up` began, also when its supervisor was killed. Returns how many were left over.

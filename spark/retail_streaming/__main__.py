@@ -1,0 +1,86 @@
+"""The `retail-streaming` command.
+
+Belongs here: arguments, exit codes, and turning what the service explains into one line. Does not belong here: work.
+Exit codes: 0 after a good end, 1 when something failed, 2 when an argument or a setting is wrong.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from retail_streaming import logs
+from retail_streaming.errors import SettingsError, StreamingError
+from retail_streaming.settings import StreamingSettings, load_settings
+
+
+def _run(settings: StreamingSettings) -> None:
+    from retail_streaming.service import Service
+
+    try:
+        Service(settings).run()
+    except StreamingError as error:
+        logs.log(logging.ERROR, "service failed", error=str(error))
+        raise
+    logs.log(logging.INFO, "service stopped")
+
+
+def _check(settings: StreamingSettings) -> None:
+    from retail_streaming import session
+    from retail_streaming.queries import QUERIES
+    from retail_streaming.service import require_all
+
+    _say("settings are right")
+    spark = session.start(settings)
+    try:
+        _say(f"Spark {spark.version} runs, with all jars")
+        require_all(spark, settings)
+    finally:
+        spark.stop()
+    _say(f"the broker at {settings.bootstrap_servers} has {', '.join(query.topic.name for query in QUERIES)}")
+    _say(
+        f"the warehouse at {settings.clickhouse_host}:{settings.clickhouse_port} has "
+        f"{', '.join(query.target.table for query in QUERIES)}"
+    )
+
+
+def _fetch_jars(settings: StreamingSettings) -> None:
+    from retail_streaming import installation
+
+    installation.fetch(settings.cache_dir, settings.java_home, settings.jar_groups, _say)
+
+
+_COMMANDS = {
+    "run": (_run, "run until SIGTERM; a restart goes on where the last run was"),
+    "check": (_check, "check settings, Java, jars, broker, topics, warehouse and tables, and end"),
+    "fetch-jars": (_fetch_jars, "bring the verified jars that Spark needs onto this machine, and end"),
+}
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="retail-streaming", description="Real-time figures from the tills' topics.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, about) in _COMMANDS.items():
+        commands.add_parser(name, help=about, description=about)
+    command = parser.parse_args(arguments).command
+    logs.configure()
+    logs.quiet_libraries()
+    try:
+        _COMMANDS[command][0](load_settings())
+    except SettingsError as error:
+        sys.stderr.write(f"retail-streaming: {error}\n")
+        return 2
+    except StreamingError as error:
+        sys.stderr.write(f"retail-streaming: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
