@@ -2,7 +2,7 @@
 """Ends with 0 when a web page answers well: the health check of services whose image has neither curl nor wget.
 
 Belongs here: nothing that needs a package. It starts every few seconds, so it must start fast.
-"""  # noqa: INP001 -- a program in the image, not a package
+"""
 
 import sys
 import urllib.error

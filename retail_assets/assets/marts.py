@@ -28,6 +28,7 @@ from retail_assets.contracts.tables import (
 from retail_assets.domain.keys import assign_keys
 from retail_assets.partitions import business_dates
 from retail_assets.resources.clickhouse import ClickHouseResource
+from retail_assets.resources.migrations import documented_columns
 from retail_assets.settings import get_settings
 
 UNKNOWN = "unknown"
@@ -40,11 +41,20 @@ def _mart(name: str, description: str, **more: Any) -> AssetDecorator:
         group_name="marts",
         description=description,
         owners=OWNERS,
+        metadata={"dagster/column_schema": _schema(name), "dagster/table_name": f"retail.{name}"},
         io_manager_key="warehouse_io_manager",
         pool=POOL_WAREHOUSE,
         **more,
     )
     return decorator
+
+
+def _schema(name: str) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(column, type=kind, description=comment) for column, kind, comment in documented_columns(name)
+        ]
+    )
 
 
 def _in(table: Table) -> dg.AssetIn:

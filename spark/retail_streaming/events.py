@@ -52,7 +52,8 @@ def counted(events: DataFrame) -> DataFrame:
         COUNTS,
         F.count(F.lit(1)).alias("rows"),
         *[F.count_if(F.col(VERDICT) == verdict).alias(verdict) for verdict in VERDICTS],
-        F.max(F.when(F.col(VERDICT).isNull(), F.col("occurred_at"))).alias("max_event_at"),
+        # As a number: a timestamp would come to Python in the machine's time zone, without saying so.
+        F.max(F.when(F.col(VERDICT).isNull(), F.unix_millis("occurred_at"))).alias("max_event_ms"),
     )
 
 

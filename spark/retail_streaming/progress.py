@@ -5,6 +5,7 @@ Does not belong here: deciding anything by it.
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
@@ -46,7 +47,7 @@ def batch_line(progress: Mapping[str, Any], counts: Mapping[str, Any], rows_out:
         counts: the batch's `COUNTS`.
         rows_out: rows written.
     """
-    newest = counts.get("max_event_at")
+    newest_ms = counts.get("max_event_ms")
     return {
         "query": progress["name"],
         "batch": progress["batchId"],
@@ -56,9 +57,13 @@ def batch_line(progress: Mapping[str, Any], counts: Mapping[str, Any], rows_out:
         "late": sum(operator["numRowsDroppedByWatermark"] for operator in progress["stateOperators"]),
         "rows_out": rows_out,
         "ms": progress["durationMs"].get("triggerExecution", 0),
-        "max_event_at": newest.isoformat(timespec="milliseconds") if newest is not None else None,
+        "max_event_at": None if newest_ms is None else _instant(newest_ms),
         "watermark": progress["eventTime"].get("watermark"),
     }
+
+
+def _instant(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 class ProgressLog(StreamingQueryListener):

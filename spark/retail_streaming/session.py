@@ -28,6 +28,7 @@ def spark_config(settings: StreamingSettings) -> dict[str, str]:
         # A JVM that is out of memory but not dead would hold the service still; ended, it is started again.
         "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
         "spark.sql.session.timeZone": "UTC",
+        "spark.ui.showConsoleProgress": "false",
         # As many as the parts of the state: a query with state can't change it later.
         "spark.sql.shuffle.partitions": str(settings.stream_state_partitions),
         # State on the disk rather than in the heap, and only its changes written per batch.

@@ -147,12 +147,15 @@ def test_messages_carry_their_headers_and_the_time_of_sending(servers: str, topi
 
 
 def test_keys_go_where_kafkas_own_clients_would_send_them(servers: str, topic: Topic) -> None:
-    placed: dict[bytes, int] = {}
+    placed: dict[bytes, int | None] = {}
     producer = Producer({"bootstrap.servers": servers, "partitioner": "murmur2_random"})
     for number in range(200):
         key = f"S{number:03d}:P{number * 7:04d}".encode()
         producer.produce(
-            topic.name, key=key, value=b"{}", on_delivery=lambda _, m: placed.__setitem__(m.key(), m.partition())
+            topic.name,
+            key=key,
+            value=b"{}",
+            on_delivery=lambda _, message: placed.__setitem__(message.key() or b"", message.partition()),
         )
     producer.flush(20)
     assert len(placed) == 200
@@ -167,7 +170,7 @@ def test_a_part_that_was_sent_is_found_among_foreign_and_corrupt_messages(
     messages = made_up(300)
     noise = Producer({"bootstrap.servers": servers})
     chance = random.Random(5)  # noqa: S311 - noise for a test
-    headers = [
+    headers: list[list[tuple[str, str | bytes | None]] | None] = [
         None,
         [("producer", b"tester"), ("sequence", b"many")],
         [("producer", b"tester")],
@@ -255,9 +258,14 @@ def test_a_broker_that_stops_answering_ends_in_a_clear_error_and_can_be_gone_on_
 ) -> None:
     messages = made_up(MANY)
     broker = psutil.Process(broker_pid(whole_stack))
+
+    def stop_at_once(there: int, _: int) -> None:
+        if there == 0:
+            broker.suspend()
+
     try:
         with pytest.raises(ProducerError, match="send again to go on"):
-            TillProducer(servers, timeout_s=3).send(topic, messages, lambda there, _: there == 0 and broker.suspend())
+            TillProducer(servers, timeout_s=3).send(topic, messages, stop_at_once)
     finally:
         broker.resume()
     assert TillProducer(servers).send(topic, messages) == MANY

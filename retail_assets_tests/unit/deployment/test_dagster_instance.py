@@ -105,7 +105,8 @@ def test_runs_use_the_image_of_the_code_location():
 
 def test_the_workspace_names_the_code_server():
     origins = location_origins_from_yaml_paths([str(ROOT / "infra/docker/workspace.yaml")])
-    origin = origins[LOCATION]
+    (origin,) = origins
+    assert origin.location_name == LOCATION
     assert isinstance(origin, GrpcServerCodeLocationOrigin)
     assert origin.host in SERVICES
     assert str(origin.port) in SERVICES[origin.host]["command"]
