@@ -8,7 +8,6 @@ from datetime import date, timedelta
 import dagster as dg
 import polars as pl
 from pyspark.sql import DataFrame as SparkFrame
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from retail_assets.assets.common import lake_asset, per_store_pair, run_window
@@ -68,8 +67,24 @@ def accepted_events(raw: SparkFrame, stores: pl.DataFrame, window: DateWindow, i
         .where(F.col("business_date").between(F.lit(window.first), F.lit(window.last)))
         .drop("zone")
     )
-    arrival = Window.partitionBy(id_field).orderBy("kafka_partition", "kafka_offset")
-    return events.withColumn("_arrival", F.row_number().over(arrival)).where("_arrival = 1").drop("_arrival")
+    return once_each(events, id_field)
+
+
+def once_each(events: SparkFrame, id_field: str) -> SparkFrame:
+    """Return the events without those that arrived before under the same id.
+
+    Only the ids are shuffled, and the few that are there twice go to all workers: sorting whole events by id would cost
+    more than everything else that is done with them.
+    """
+    arrival = F.struct("kafka_partition", "kafka_offset")
+    repeated = (
+        events.groupBy(id_field).agg(F.count(F.lit(1)).alias("copies"), F.min(arrival).alias("first"))
+    ).where("copies > 1")
+    return (
+        events.join(F.broadcast(repeated), id_field, "left")
+        .where(F.col("first").isNull() | (arrival == F.col("first")))
+        .drop("copies", "first")
+    )
 
 
 @lake_asset(

@@ -38,6 +38,9 @@ from retail_assets.io_managers.delta import read_table, row_counts
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
 
+#: Beyond this the workers of so small a model only talk to each other.
+_MAX_WORKERS = 8
+
 
 class TrainingConfig(dg.Config):
     """What the model learns from, and how.
@@ -73,7 +76,8 @@ def train(rows: SparkFrame, config: TrainingConfig) -> bytes:
     estimator = SparkXGBRegressor(
         features_col=list(FORECAST_INPUTS),
         label_col="actual",
-        num_workers=1,
+        # Each worker is one Spark task with one thread; more than the cores would wait for each other for ever.
+        num_workers=min(rows.sparkSession.sparkContext.defaultParallelism, _MAX_WORKERS),
         missing=float("nan"),
         objective="reg:tweedie",
         tweedie_variance_power=1.3,

@@ -34,6 +34,9 @@ def spark_config(settings: StreamingSettings) -> dict[str, str]:
         # State on the disk rather than in the heap, and only its changes written per batch.
         f"{_STATE_STORE}.providerClass": "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
         f"{_STATE_STORE}.rocksdb.changelogCheckpointing.enabled": "true",
+        # All parts together, outside of the heap; without a bound each part would take its own share.
+        f"{_STATE_STORE}.rocksdb.boundedMemoryUsage": "true",
+        f"{_STATE_STORE}.rocksdb.maxMemoryUsageMB": "128",
         "spark.sql.streaming.stopTimeout": "60s",
     }
     if settings.spark_master.startswith("local"):

@@ -1,0 +1,162 @@
+"""The demo as a user runs it, and what happens when parts of it are killed on the way."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(900)]
+
+SMALL = ["--stores", "2", "--products", "15", "--days", "120"]
+COUNTS = (
+    "events_produced",
+    "events_in_raw",
+    "dead_letters",
+    "sales_lines_in_core",
+    "core_units",
+    "fact_sales_units",
+    "series",
+    "forecast_rows",
+    "reorder_rows",
+)
+
+
+def free_ports(count: int) -> list[int]:
+    holders = [socket.socket() for _ in range(count)]
+    for holder in holders:
+        holder.bind(("127.0.0.1", 0))
+    ports = [int(holder.getsockname()[1]) for holder in holders]
+    for holder in holders:
+        holder.close()
+    return ports
+
+
+class Demo:
+    """One user's demo, with folders and ports of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        names = ("RETAIL_KAFKA_PORT", "RETAIL_KAFKA_CONTROLLER_PORT", "RETAIL_CLICKHOUSE_PORT", "RETAIL_DAGSTER_PORT")
+        ports = dict(zip(names, map(str, free_ports(len(names))), strict=True))
+        self.environment = {**os.environ, **ports, "RETAIL_VAR_DIR": str(folder)}
+        self.log = folder.parent / "demo.log"
+
+    def retail(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "retail_assets.cli", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "retail_assets.cli", "demo", *SMALL]
+        with self.log.open("wb") as log:
+            return subprocess.Popen(command, env=self.environment, stdout=log, stderr=subprocess.STDOUT)
+
+    def run(self) -> dict[str, Any]:
+        ended = self.start().wait()
+        assert ended == 0, self.log.read_text()
+        report: dict[str, Any] = json.loads((self.folder / "reports" / "demo.json").read_text())
+        return report
+
+    def wait_for(self, text: str, process: subprocess.Popen[bytes]) -> None:
+        while text not in self.log.read_text():
+            assert process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+
+    def pid_of(self, service: str) -> int:
+        status = json.loads(self.retail("status", "--json").stdout)
+        services = status["services"] if isinstance(status, dict) else status
+        return int(next(one["pid"] for one in services if one["name"] == service))
+
+    def run_process(self) -> int | None:
+        """Return the process of the Dagster run in progress."""
+        marker = f"RETAIL_STACK={self.folder}"
+        for process in psutil.process_iter(["pid", "cmdline"]):
+            try:
+                line = " ".join(process.info["cmdline"] or [])
+                spark_driver = "java" in line and "pyspark-shell" in line
+                if spark_driver and process.environ().get("RETAIL_STACK") == marker.split("=", 1)[1]:
+                    return int(process.ppid())
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return None
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    with tempfile.TemporaryDirectory(prefix="retail-demo-") as folder:
+        user = Demo(Path(folder).resolve() / "var")
+        yield user
+        ended = user.retail("down")
+        assert ended.returncode == 0, ended.stderr
+
+
+def test_a_demo_whose_run_is_killed_fails_with_the_job_in_the_message(demo: Demo) -> None:
+    process = demo.start()
+    demo.wait_for("raw/inventory_updates", process)
+    pid = demo.run_process()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert process.wait() == 1
+    assert "Error: daily_etl ended with FAILURE" in demo.log.read_text()
+    assert "Traceback" not in demo.log.read_text()
+
+
+def test_a_demo_whose_broker_and_warehouse_are_killed_can_be_run_again(demo: Demo) -> None:
+    process = demo.start()
+    demo.wait_for("tills", process)
+    os.kill(demo.pid_of("kafka"), signal.SIGKILL)
+    demo.wait_for("daily_etl", process)
+    os.kill(demo.pid_of("warehouse"), signal.SIGKILL)
+    process.wait()
+    assert "Traceback" not in demo.log.read_text()
+
+
+def test_after_all_that_the_books_balance_and_running_again_changes_no_count(demo: Demo) -> None:
+    first = demo.run()
+    assert first["events_produced"] == first["events_in_raw"] + first["dead_letters"]
+    assert first["dead_letters"] == 5
+    assert first["core_units"] == first["fact_sales_units"] > 0
+    assert first["forecast_rows"] == first["series"] * 7
+    assert first["reorder_rows"] == first["series"] == 30
+    again = demo.run()
+    assert {key: again[key] for key in COUNTS} == {key: first[key] for key in COUNTS}
+
+
+def test_another_process_reads_all_marts_as_the_reader(demo: Demo) -> None:
+    client = clickhouse_connect.get_client(
+        host="127.0.0.1",
+        port=int(demo.environment["RETAIL_CLICKHOUSE_PORT"]),
+        username="bi_reader",
+        password=(demo.folder / "secrets" / "clickhouse_bi_reader").read_text().strip(),
+        database="retail",
+    )
+    for mart in ("dim_date", "dim_store", "dim_product", "dim_supplier", "v_sales", "v_inventory", "v_forecast", "v_reorder"):
+        assert int(str(client.command(f"SELECT count() FROM {mart}"))) > 0, mart
+    client.close()
+
+
+def test_a_lake_that_the_demo_did_not_make_is_left_alone(demo: Demo) -> None:
+    marker = demo.folder / "demo-scenario"
+    fingerprint = marker.read_text()
+    marker.unlink()
+    try:
+        refused = demo.retail("demo", *SMALL)
+        assert refused.returncode == 1
+        assert "holds data that the demo did not make" in refused.stderr
+    finally:
+        marker.write_text(fingerprint)
