@@ -56,7 +56,7 @@ class TrainingConfig(dg.Config):
     """
 
     training_days: int = 182
-    origin_stride_days: int = 3
+    origin_stride_days: int = 5
     backtest_origins: int = 4
     rounds: int = 200
     max_depth: int = 7

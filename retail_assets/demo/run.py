@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 from rich.console import Console
 from rich.table import Table as Grid
 
+from retail_assets.assets.models import TrainingConfig
 from retail_assets.contracts.tables import FORECAST_HORIZON_DAYS
 from retail_assets.contracts.topics import EVENT_TOPICS, TOPICS
 from retail_assets.demo.area import prepare_area
@@ -27,6 +28,9 @@ from retail_assets.simulator.scenario import Scenario
 from retail_assets.simulator.simulation import simulate
 from retail_assets.simulator.tills import TillProducer
 from retail_local.stack import Stack
+
+#: Days of features that the demo computes: what training asks for by default, and a week.
+_FEATURE_DAYS = timedelta(days=TrainingConfig().training_days + 7)
 
 
 class _Stages:
@@ -120,10 +124,12 @@ def run_demo(
         stack.up(on_progress=stages.note_of)
 
     whole = partition_tags(first, scenario.last_date)
+    # Training looks back this far; earlier features would serve nobody.
+    learning = partition_tags(max(first, scenario.last_date - _FEATURE_DAYS), scenario.last_date)
     today = partition_tags(scenario.last_date, scenario.last_date)
     for job, tags, doing in (
         ("daily_etl", whole, "Kafka to raw, raw to core, core to the warehouse"),
-        ("feature_engineering", whole, "what a forecast may know of each day"),
+        ("feature_engineering", learning, "what a forecast may know of each day"),
         ("model_training", {}, "train the demand model, judge it on rolling origins"),
         ("batch_predictions", today, "forecasts, reorder points, and both to the warehouse"),
     ):

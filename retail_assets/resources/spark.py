@@ -38,6 +38,11 @@ def spark_config(settings: Settings) -> dict[str, str]:
             "spark.driver.bindAddress": "127.0.0.1",
             # The web UI would listen on all interfaces.
             "spark.ui.enabled": "false",
+            # Two cores have no room for a collector that works beside the program.
+            "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
+            # Hadoop's own local file system starts a `chmod` process for every file and folder that it makes; a day
+            # is a folder with a file, so a year would start over a thousand.
+            "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
         }
     if settings.lake.startswith("s3a://"):
         config |= {
@@ -45,7 +50,6 @@ def spark_config(settings: Settings) -> dict[str, str]:
             "spark.hadoop.fs.s3a.endpoint.region": settings.s3_region,
             "spark.hadoop.fs.s3a.path.style.access": "true",
             "spark.hadoop.fs.s3a.access.key": settings.s3_access_key,
-            "spark.hadoop.fs.s3a.secret.key": settings.s3_secret_key.get_secret_value(),
         }
     return config
 
@@ -67,6 +71,14 @@ class SparkResource(LazyPySparkResource):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         groups = ["spark"] + (["s3"] if settings.lake.startswith("s3a://") else [])
         jars = [str(jar) for group in groups for jar in classpath(settings, group)]
-        self.spark_config["spark.jars"] = ",".join(jars)
+        if settings.spark_master.startswith("local"):
+            # One process: on its class path they are there from the start and needn't be copied.
+            self.spark_config["spark.driver.extraClassPath"] = os.pathsep.join(jars)
+        else:
+            self.spark_config["spark.jars"] = ",".join(jars)
         super()._init_session()
         self.spark_context.setLogLevel("WARN")
+        secret = settings.s3_secret_key.get_secret_value()
+        if secret:
+            # Not among the settings above: pyspark puts those on the JVM's command line, which everybody can read.
+            self.spark_context._jsc.hadoopConfiguration().set("fs.s3a.secret.key", secret)  # noqa: SLF001
