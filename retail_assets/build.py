@@ -24,7 +24,7 @@ from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource, spark_config
 from retail_assets.schedules import build_schedules
 from retail_assets.sensors.kafka import kafka_sensors
-from retail_assets.settings import Settings, get_settings
+from retail_assets.settings import Mode, Settings, get_settings
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
@@ -67,7 +67,11 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
         asset_checks=[*contract_checks(), *balance_checks()],
         jobs=jobs.all(),
         schedules=build_schedules(jobs, settings),
-        sensors=kafka_sensors(jobs.ingest_events, max_events=settings.kafka_max_events_per_run),
+        sensors=kafka_sensors(
+            jobs.ingest_events,
+            max_events=settings.kafka_max_events_per_run,
+            live=settings.mode is not Mode.LOCAL,
+        ),
         resources={**build_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

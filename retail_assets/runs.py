@@ -30,6 +30,16 @@ mutation Launch($params: ExecutionParams!) {
   }
 }
 """
+_LEFT_OVER: Final = """
+query LeftOver($filter: RunsFilter!) {
+  runsOrError(filter: $filter) { __typename ... on Runs { results { runId } } ... on PythonError { message } }
+}
+"""
+_END: Final = """
+mutation End($runIds: [String!]!) {
+  terminateRuns(runIds: $runIds, terminatePolicy: MARK_AS_CANCELED_IMMEDIATELY) { __typename }
+}
+"""
 _FOLLOW: Final = """
 query Follow($runId: ID!, $cursor: String) {
   runOrError(runId: $runId) {
@@ -120,6 +130,23 @@ class DagsterApi:
             why = answer.get("message") or "; ".join(error["message"] for error in answer.get("errors", []))
             raise LaunchError(f"Dagster refuses to start {job}: {why or answer['__typename']}")
         return str(answer["run"]["runId"])
+
+    def end_left_over(self, tags: Mapping[str, str]) -> int:
+        """End the runs with these tags that are not over, and return how many there were.
+
+        After a crash of the whole stack nobody else ends them, and they would hold their place in the queue.
+
+        Raises:
+            LaunchError: Dagster doesn't answer.
+        """
+        chosen = {
+            "statuses": ["QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"],
+            "tags": [{"key": key, "value": value} for key, value in tags.items()],
+        }
+        runs = self._ask(_LEFT_OVER, {"filter": chosen})["runsOrError"].get("results", [])
+        if runs:
+            self._ask(_END, {"runIds": [run["runId"] for run in runs]})
+        return len(runs)
 
     def wait(self, run_id: str, job: str, on_step: Callable[[StepResult], None] = lambda _: None) -> RunResult:
         """Follow a run to its end.

@@ -77,9 +77,9 @@ def once_each(events: SparkFrame, id_field: str) -> SparkFrame:
     more than everything else that is done with them.
     """
     arrival = F.struct("kafka_partition", "kafka_offset")
-    repeated = (
-        events.groupBy(id_field).agg(F.count(F.lit(1)).alias("copies"), F.min(arrival).alias("first"))
-    ).where("copies > 1")
+    repeated = (events.groupBy(id_field).agg(F.count(F.lit(1)).alias("copies"), F.min(arrival).alias("first"))).where(
+        "copies > 1"
+    )
     return (
         events.join(F.broadcast(repeated), id_field, "left")
         .where(F.col("first").isNull() | (arrival == F.col("first")))

@@ -65,16 +65,39 @@ def _dim(name: str) -> dg.AssetIn:
     return dg.AssetIn(key=dg.AssetKey(["marts", name]))
 
 
-def _existing_keys(clickhouse: ClickHouseResource, dimension: str, id_column: str, key_column: str) -> pl.DataFrame:
-    """Read the keys that were given out before: they never change, facts hold them."""
+class EmptyReferenceError(Exception):
+    """Master data are empty although the warehouse knows members: something upstream went wrong."""
+
+
+def _existing(clickhouse: ClickHouseResource, dimension: str, key_column: str) -> pl.DataFrame:
+    """Read the members that are known already: their keys never change, facts hold them."""
     with clickhouse.client(f"keys of {dimension}") as client:
-        rows = client.query(f"SELECT {id_column}, {key_column} FROM {dimension} WHERE {key_column} > 0").result_rows
-    return pl.DataFrame(rows, schema={id_column: pl.String, key_column: pl.Int64}, orient="row")
+        return pl.DataFrame(client.query_arrow(f"SELECT * FROM {dimension} WHERE {key_column} > 0", use_strings=True))
 
 
-def _keyed(frame: pl.DataFrame, existing: pl.DataFrame, id_column: str, key_column: str) -> pl.DataFrame:
-    keys = assign_keys(existing, frame[id_column].to_list(), id_column, key_column)
-    return frame.join(keys.select(id_column, pl.col(key_column).cast(pl.UInt32)), on=id_column, how="inner")
+def keyed_members(current: pl.DataFrame, existing: pl.DataFrame, thing: str) -> pl.DataFrame:
+    """Return the members of a dimension with their lasting integer keys.
+
+    A member that has left the master data stays, as it was last known: its facts still refer to it, and its key must
+    never go to another.
+
+    Args:
+        current: today's members, with the dimension's columns but for the key.
+        existing: the dimension as it is, without the unknown member.
+        thing: what it is of, such as `store`; gives `store_id` and `store_key`.
+
+    Raises:
+        EmptyReferenceError: there is nobody today, but there was somebody before.
+    """
+    id_column, key_column = f"{thing}_id", f"{thing}_key"
+    if current.is_empty() and not existing.is_empty():
+        raise EmptyReferenceError(
+            f"the master data of {thing}s are empty, but the warehouse knows {existing.height}: load them again first"
+        )
+    keys = assign_keys(existing.select(id_column, key_column), current[id_column].to_list(), id_column, key_column)
+    keyed = current.join(keys.select(id_column, pl.col(key_column).cast(pl.UInt32)), on=id_column, how="inner")
+    left = existing.join(current, on=id_column, how="anti").select(keyed.columns).cast(keyed.schema)
+    return pl.concat([keyed, left])
 
 
 def _with_unknown(frame: pl.DataFrame) -> pl.DataFrame:
@@ -82,7 +105,7 @@ def _with_unknown(frame: pl.DataFrame) -> pl.DataFrame:
     blank: dict[str, object] = {
         name: UNKNOWN if kind == pl.String else _EPOCH if kind == pl.Date else 0 for name, kind in frame.schema.items()
     }
-    return pl.concat([pl.DataFrame([blank], schema=frame.schema), frame.sort(frame.columns[0])])
+    return pl.concat([pl.DataFrame([blank], schema=frame.schema), frame])
 
 
 @_mart(
@@ -115,10 +138,8 @@ def dim_date(calendar: pl.DataFrame) -> pl.DataFrame:
 )
 def dim_store(clickhouse: ClickHouseResource, stores: pl.DataFrame) -> pl.DataFrame:
     """Give every store its lasting integer key."""
-    keyed = _keyed(stores, _existing_keys(clickhouse, "dim_store", "store_id", "store_key"), "store_id", "store_key")
-    return _with_unknown(
-        keyed.select("store_key", "store_id", "name", "region", "city", "format", "time_zone", "opened_on")
-    )
+    current = stores.select("store_id", "name", "region", "city", "format", "time_zone", "opened_on")
+    return _with_unknown(keyed_members(current, _existing(clickhouse, "dim_store", "store_key"), "store"))
 
 
 @_mart(
@@ -129,18 +150,14 @@ def dim_store(clickhouse: ClickHouseResource, stores: pl.DataFrame) -> pl.DataFr
 )
 def dim_supplier(clickhouse: ClickHouseResource, suppliers: pl.DataFrame) -> pl.DataFrame:
     """Give every supplier its lasting integer key."""
-    existing = _existing_keys(clickhouse, "dim_supplier", "supplier_id", "supplier_key")
-    keyed = _keyed(suppliers, existing, "supplier_id", "supplier_key")
-    return _with_unknown(
-        keyed.select(
-            "supplier_key",
-            "supplier_id",
-            "name",
-            "lead_time_days_mean",
-            "lead_time_days_sd",
-            pl.col("review_period_days").cast(pl.UInt16),
-        )
+    current = suppliers.select(
+        "supplier_id",
+        "name",
+        "lead_time_days_mean",
+        "lead_time_days_sd",
+        pl.col("review_period_days").cast(pl.UInt16),
     )
+    return _with_unknown(keyed_members(current, _existing(clickhouse, "dim_supplier", "supplier_key"), "supplier"))
 
 
 @_mart(
@@ -151,26 +168,22 @@ def dim_supplier(clickhouse: ClickHouseResource, suppliers: pl.DataFrame) -> pl.
 )
 def dim_product(clickhouse: ClickHouseResource, products: pl.DataFrame, suppliers: pl.DataFrame) -> pl.DataFrame:
     """Give every product its lasting integer key, and its supplier's."""
-    existing = _existing_keys(clickhouse, "dim_product", "product_id", "product_key")
-    keyed = _keyed(products, existing, "product_id", "product_key").join(
+    current = products.join(
         suppliers.select(pl.col("supplier_id").cast(pl.String), "supplier_key"), on="supplier_id", how="left"
+    ).select(
+        "product_id",
+        "name",
+        "department",
+        "category",
+        "subcategory",
+        "brand",
+        "unit_cost",
+        "list_price",
+        pl.col("pack_size").cast(pl.UInt32),
+        pl.col("shelf_life_days").cast(pl.UInt32),
+        pl.col("supplier_key").fill_null(0).cast(pl.UInt32),
     )
-    return _with_unknown(
-        keyed.select(
-            "product_key",
-            "product_id",
-            "name",
-            "department",
-            "category",
-            "subcategory",
-            "brand",
-            "unit_cost",
-            "list_price",
-            pl.col("pack_size").cast(pl.UInt32),
-            pl.col("shelf_life_days").cast(pl.UInt32),
-            pl.col("supplier_key").fill_null(0).cast(pl.UInt32),
-        )
-    )
+    return _with_unknown(keyed_members(current, _existing(clickhouse, "dim_product", "product_key"), "product"))
 
 
 def with_keys(frame: SparkFrame, dimensions: dict[str, pl.DataFrame]) -> SparkFrame:

@@ -138,7 +138,7 @@ def demand_forecast(
     rows.unpersist()
 
     error_model = fit_error_model(backtest.filter(pl.col("actual").is_not_null()))
-    known = backtest.filter(pl.col("seasonal_naive").is_not_null())
+    known = backtest.filter(pl.col("seasonal_naive").is_not_null() & pl.col("actual_units").is_not_null())
     scores: dict[str, Any] = {
         "wape": wape(known["actual_units"], known["mean"]),
         "wape_seasonal_naive": wape(known["actual_units"], known["seasonal_naive"]),

@@ -21,12 +21,17 @@ from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.offsets import OffsetRange, next_range
 from retail_assets.resources.progress import TRANSACTION_APP, commit_metadata, read_progress
 from retail_assets.resources.spark import SparkResource
+from retail_assets.settings import get_settings
 
 
 class IngestConfig(dg.Config):
-    """How much one run reads."""
+    """How much one run reads.
 
-    max_events: int = 2_000_000
+    Attributes:
+        max_events: cap of one offset range; 0 is the setting RETAIL_KAFKA_MAX_EVENTS_PER_RUN.
+    """
+
+    max_events: int = 0
 
 
 class ConcurrentIngestError(Exception):
@@ -92,7 +97,11 @@ def _raw_asset(topic: Topic) -> dg.AssetsDefinition:
         delta = lake.delta(table)
         progress = read_progress(delta)
         first, end = kafka.offsets(topic.name)
-        span = next_range(topic.name, held=progress.held, first=first, end=end, limit=config.max_events)
+        limit = config.max_events or get_settings().kafka_max_events_per_run
+        span = next_range(topic.name, held=progress.held, first=first, end=end, limit=limit)
+        waiting = sum(end.values()) - sum(span.end.values())
+        if waiting:
+            context.log.warning("%s: %d events still wait, since a run reads %d at most", topic.name, waiting, limit)
         if span.lost:
             context.log.error(
                 "%s: the broker deleted events before they were read, by partition: %s", topic.name, span.lost
@@ -107,6 +116,7 @@ def _raw_asset(topic: Topic) -> dg.AssetsDefinition:
                 "dagster/row_count": sum(counts.values()),
                 "events_read": span.events,
                 "events_refused": rejected,
+                "events_waiting": waiting,
                 "events_lost": sum(span.lost.values()),
                 "offsets": dg.MetadataValue.json({str(partition): offset for partition, offset in span.end.items()}),
                 "dagster/uri": lake.uri(table.path),
@@ -188,7 +198,8 @@ def dead_letters(
         (
             Letter(
                 key=f"{row.kafka_topic}-{row.kafka_partition}-{row.kafka_offset}".encode(),
-                value=None if row.raw_value is None else bytes(row.raw_value),
+                # Null would be a tombstone, and the compacted topic would forget the letter.
+                value=b"" if row.raw_value is None else bytes(row.raw_value),
                 headers=[
                     ("reason", row.rejection.encode()),
                     ("topic", row.kafka_topic.encode()),

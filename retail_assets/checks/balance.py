@@ -1,11 +1,15 @@
 """Blocking checks that the books balance between layers: no unit is lost or made on the way to the warehouse."""
 
+from datetime import timedelta
+
 import dagster as dg
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from retail_assets.checks.scope import run_dates
 from retail_assets.contracts.tables import CORE_DAILY_SALES, CORE_INVENTORY_DAILY, CORE_SALES_LINES, Table
 from retail_assets.io_managers.delta import read_table
+from retail_assets.io_managers.frames import DateWindow
 from retail_assets.resources.clickhouse import ClickHouseResource
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
@@ -49,7 +53,10 @@ def balances_with_sales_lines(
 @dg.asset_check(
     asset=dg.AssetKey(CORE_INVENTORY_DAILY.key),
     blocking=True,
-    description="opening + received - sold + transferred + adjusted - spoiled = closing, on each of the run's days.",
+    description=(
+        "opening + received - sold + transferred + adjusted - spoiled = closing on each of the run's days, and each "
+        "day, with the one after the run's last, opens with what the day before closed with."
+    ),
 )
 def ledger_balances(
     context: dg.AssetCheckExecutionContext, spark: SparkResource, lake: LakeResource
@@ -58,9 +65,25 @@ def ledger_balances(
     frame = read_table(spark.spark_session, lake, CORE_INVENTORY_DAILY)
     window = run_dates(context)
     if window is not None:
-        frame = frame.where(window.where("business_date"))
-    off = frame.where("opening + received - sold + transferred + adjusted - spoiled != closing").count()
-    return dg.AssetCheckResult(passed=off == 0, metadata={"rows_off": off})
+        nearby = DateWindow(window.first - timedelta(days=1), window.last + timedelta(days=1))
+        frame = frame.where(nearby.where("business_date"))
+    off = "opening + received - sold + transferred + adjusted - spoiled != closing"
+    series = Window.partitionBy("store_id", "product_id").orderBy("business_date")
+    split = (F.lag("business_date").over(series) == F.date_sub("business_date", 1)) & (
+        F.lag("closing").over(series) != F.col("opening")
+    )
+    rows_off, days_split = (
+        frame.select(F.expr(off).alias("off"), split.alias("split"))
+        .agg(F.count_if("off"), F.count_if(F.coalesce("split", F.lit(0) == 1)))
+        .collect()[0]
+    )
+    return dg.AssetCheckResult(
+        passed=rows_off == 0 and days_split == 0,
+        metadata={"rows_off": rows_off, "rows_that_do_not_follow_the_day_before": days_split},
+        description=None
+        if not days_split
+        else f"{days_split} rows don't open with what the day before closed with: materialize the later days too",
+    )
 
 
 @dg.asset_check(

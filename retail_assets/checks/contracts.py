@@ -40,6 +40,16 @@ CHECKED_TABLES: Final = (
 )
 
 
+#: Tables that have rows on every day, also when the stores are closed; none means that nothing came from upstream.
+NEVER_EMPTY: Final = (
+    CORE_INVENTORY_DAILY,
+    CORE_DAILY_SALES,
+    FEATURES_DEMAND,
+    FORECASTS_DEMAND_7D,
+    INVENTORY_REORDER_POINTS,
+)
+
+
 def violations(table: Table) -> dict[str, SparkColumn]:
     """Return, by name, the condition under which a row breaks the contract."""
     broken: dict[str, SparkColumn] = {}
@@ -107,6 +117,8 @@ def _contract_check(table: Table) -> dg.AssetChecksDefinition:
     ) -> dg.AssetCheckResult:
         frame = read_table(spark.spark_session, lake, table).where(_scope(context, table))
         rows, broken = broken_rules(frame, table)
+        if rows == 0 and table in NEVER_EMPTY:
+            broken["a day has no rows at all: what it is made from is missing"] = 1
         return dg.AssetCheckResult(
             passed=not broken,
             metadata={"rows_checked": rows, "broken_rules": dg.MetadataValue.json(broken)},

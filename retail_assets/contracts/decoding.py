@@ -74,6 +74,10 @@ def rejection(decoded: "SparkColumn", schema: EventSchema) -> "SparkColumn":
                 if inner.minimum is not None:
                     low = F.exists(field, _is_below(inner.name, inner.minimum))
                     reasons = reasons.when(low, F.lit(f"{name} is below {inner.minimum} in a line"))
+                if inner.maximum is not None:
+                    # Beyond it a line's revenue would fit no column, and one such line would stop every run.
+                    high = F.exists(field, _is_above(inner.name, inner.maximum))
+                    reasons = reasons.when(high, F.lit(f"{name} is above {inner.maximum} in a line"))
     return reasons.when(decoded[_CORRUPT].isNotNull(), F.lit("an optional field has the wrong type"))
 
 
@@ -88,6 +92,10 @@ def event_fields(decoded: "SparkColumn", schema: EventSchema) -> "list[SparkColu
 def plausible_time(milliseconds: "SparkColumn") -> "SparkColumn":
     """Return epoch milliseconds as a timestamp, or null where a till's clock says what can't be (it would overflow)."""
     return F.timestamp_millis(F.when(milliseconds.between(EARLIEST_MS, LATEST_MS), milliseconds))
+
+
+def _is_above(field: str, maximum: float) -> "Callable[[SparkColumn], SparkColumn]":
+    return lambda item: item[field] > maximum
 
 
 def _is_null(field: str) -> "Callable[[SparkColumn], SparkColumn]":

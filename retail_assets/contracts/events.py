@@ -95,6 +95,7 @@ def _column(field: dict[str, Any]) -> Column:
         field.get("doc", ""),
         nullable=nullable,
         minimum=field.get("minimum"),
+        maximum=field.get("maximum"),
         allowed=allowed,
     )
 

@@ -30,19 +30,42 @@ def prepare_area(settings: Settings, fingerprint: str) -> bool:
     Raises:
         DemoError: the lake holds data that are not the demo's.
     """
+    if settings.kafka_bootstrap_servers or settings.clickhouse_host != "127.0.0.1":
+        raise DemoError(
+            "the demo replaces all data, so it only uses services of its own on this machine: unset "
+            "RETAIL_KAFKA_BOOTSTRAP_SERVERS and RETAIL_CLICKHOUSE_HOST for it"
+        )
     marker = settings.var_dir / _MARKER
     known = marker.read_text(encoding="utf-8").strip() if marker.is_file() else None
     if known == fingerprint:
         return False
     lake = _lake_folder(settings)
-    if known is None and lake.is_dir() and any(lake.iterdir()):
-        raise DemoError(
-            f"{lake} holds data that the demo did not make: choose another folder with RETAIL_VAR_DIR, "
-            "or move the data away"
-        )
+    if known is None:
+        _require_nothing_of_others(settings, lake)
     _remove_everything(settings, lake)
     marker.write_text(f"{fingerprint}\n", encoding="utf-8")
     return known is not None
+
+
+def _require_nothing_of_others(settings: Settings, lake: Path) -> None:
+    advice = "choose another folder with RETAIL_VAR_DIR (and other ports), or move the data away"
+    if lake.is_dir() and any(lake.iterdir()):
+        raise DemoError(f"{lake} holds data that the demo did not make: {advice}")
+    kafka = KafkaResource(bootstrap_servers=settings.bootstrap_servers)
+    filled = kafka.topics_with_events(topic.name for topic in TOPICS)
+    if filled:
+        raise DemoError(f"{', '.join(filled)} at {settings.bootstrap_servers} hold events of somebody's: {advice}")
+    client = connect(settings, database="")
+    try:
+        facts = client.query(
+            "SELECT name FROM system.tables WHERE database = {database:String} "
+            "AND name LIKE 'fact%' AND total_rows > 0",
+            parameters={"database": settings.clickhouse_database},
+        ).result_rows
+    finally:
+        client.close()
+    if facts:
+        raise DemoError(f"the warehouse's database {settings.clickhouse_database} holds somebody's facts: {advice}")
 
 
 def _lake_folder(settings: Settings) -> Path:

@@ -29,6 +29,7 @@ from retail_assets.simulator.simulation import simulate
 from retail_assets.simulator.tills import TillProducer
 from retail_local.stack import Stack
 
+_LAUNCHED_BY_DEMO = {"retail/launched_by": "demo"}
 #: Days of features that the demo computes: what training asks for by default, and a week.
 _FEATURE_DAYS = timedelta(days=TrainingConfig().training_days + 7)
 
@@ -122,6 +123,9 @@ def run_demo(
 
     with stages.stage("Dagster", "webserver, daemon and code location"):
         stack.up(on_progress=stages.note_of)
+        left_over = api.end_left_over(_LAUNCHED_BY_DEMO)
+        if left_over:
+            stages.note(f"ended {left_over} runs of an earlier demo")
 
     whole = partition_tags(first, scenario.last_date)
     # Training looks back this far; earlier features would serve nobody.
@@ -165,7 +169,7 @@ def _run_job(api: DagsterApi, job: str, tags: dict[str, str], stages: _Stages) -
         rows = "" if step.rows is None else f"{step.rows:>12,} rows"
         stages.note(f"{step.name:<44}{rows:>18} {step.seconds:>8.1f} s")
 
-    run_id = api.launch(job, tags={**tags, "retail/launched_by": "demo"})
+    run_id = api.launch(job, tags={**tags, **_LAUNCHED_BY_DEMO})
     return api.wait(run_id, job, on_step)
 
 

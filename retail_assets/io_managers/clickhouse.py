@@ -5,7 +5,7 @@ sees a month (or a whole dimension) before the write or after it. A run that die
 table that the next write of the same table removes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ import dagster as dg
 import polars as pl
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
+from pydantic import SecretStr
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -20,7 +21,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from retail_assets.io_managers.frames import DateWindow, Frame, date_window, table_key
 from retail_assets.resources.clickhouse import ClickHouseResource, connect
 from retail_assets.resources.spark import SparkResource
-from retail_assets.settings import get_settings
+from retail_assets.settings import Settings, get_settings
 
 #: Rows of one insert; ClickHouse wants few and large ones.
 _ROWS_PER_INSERT: Final = 200_000
@@ -134,7 +135,9 @@ class ClickHouseIOManager(dg.ConfigurableIOManager):
                 slices = [f"toYYYYMM({mart.date_column}) = {month}" for (month,) in found.result_rows] or ["0"]
         spark = self.spark.spark_session
         queries = spark.createDataFrame([(f"{select} AND {part}",) for part in slices], "query string")
-        rows: SparkFrame = queries.repartition(len(slices)).mapInArrow(_fetch, from_arrow_schema(schema))
+        rows: SparkFrame = queries.repartition(len(slices)).mapInArrow(
+            _fetcher(_carried(get_settings())), from_arrow_schema(schema)
+        )
         return rows
 
     def _drop_leftovers(self, client: Client, name: str) -> None:
@@ -198,9 +201,9 @@ def _insert_polars(client: Client, staging: str, frame: pl.DataFrame) -> int:
 
 def _insert_spark(staging: str, frame: SparkFrame) -> int:
     """Insert from Spark's own tasks and return how many rows the successful ones sent."""
+    settings = _carried(get_settings())
 
     def insert(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        settings = get_settings()
         client = connect(settings, comment=f"staging {staging}")
         sent = 0
         waiting: list[pa.RecordBatch] = []
@@ -237,12 +240,21 @@ def _signed(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_type(wider.get(field.type, field.type)) for field in schema])
 
 
-def _fetch(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    client = connect(get_settings())
-    try:
-        for batch in batches:
-            for query in batch.column("query").to_pylist():
-                table = client.query_arrow(query, use_strings=True)
-                yield from table.cast(_signed(table.schema)).to_batches()
-    finally:
-        client.close()
+def _fetcher(settings: Settings) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def fetch(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        client = connect(settings)
+        try:
+            for batch in batches:
+                for query in batch.column("query").to_pylist():
+                    table = client.query_arrow(query, use_strings=True)
+                    yield from table.cast(_signed(table.schema)).to_batches()
+        finally:
+            client.close()
+
+    return fetch
+
+
+def _carried(settings: Settings) -> Settings:
+    """Return the settings as they travel to Spark's workers, which have neither the environment nor the secrets."""
+    password = SecretStr(settings.password_of(settings.clickhouse_user))
+    return settings.model_copy(update={"clickhouse_password": password})

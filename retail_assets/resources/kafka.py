@@ -60,6 +60,18 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             {handle.partition: int(offset) for handle, offset in end.items()},
         )
 
+    def topics_with_events(self, names: Iterable[str]) -> list[str]:
+        """Return those of the topics that exist and have ever held an event.
+
+        Raises:
+            BrokerError: the broker is away.
+        """
+        with self._errors(), closing(self._consumer()) as consumer:
+            present = sorted(set(consumer.topics()) & set(names))
+            handles = [TopicPartition(name, p) for name in present for p in consumer.partitions_for_topic(name) or ()]
+            ends = consumer.end_offsets(handles) if handles else {}
+        return sorted({handle.topic for handle, end in ends.items() if end})
+
     def create_topics(self, topics: Iterable[Topic]) -> list[str]:
         """Create the topics that are missing and return their names.
 

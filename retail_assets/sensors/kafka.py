@@ -12,7 +12,7 @@ from retail_assets.contracts.topics import EVENT_TOPICS, Topic
 from retail_assets.jobs import Job
 from retail_assets.resources.kafka import BrokerError, KafkaResource
 from retail_assets.resources.lake import LakeResource
-from retail_assets.resources.offsets import TopicResetError, next_range
+from retail_assets.resources.offsets import next_range
 from retail_assets.resources.progress import read_progress
 
 _ACTIVE = [
@@ -31,6 +31,9 @@ def evaluate(
 
     Returns:
         A request for the topic's raw table and the dead letters, or the reason for waiting in words.
+
+    Raises:
+        TopicResetError: the topic was made anew; the failed tick shows it in Dagster.
     """
     active = context.instance.get_runs(dg.RunsFilter(tags={_TOPIC_TAG: topic.name}, statuses=_ACTIVE), limit=1)
     if active:
@@ -41,7 +44,7 @@ def evaluate(
         span = next_range(
             topic.name, held=read_progress(lake.delta(table)).held, first=first, end=end, limit=max_events
         )
-    except (BrokerError, TopicResetError) as error:
+    except BrokerError as error:
         return dg.SkipReason(str(error))
     if span.events == 0:
         return dg.SkipReason(f"{topic.name}: no new events, the table holds all {sum(end.values()):,}")
@@ -51,11 +54,12 @@ def evaluate(
     )
 
 
-def _topic_sensor(topic: Topic, job: Job, max_events: int) -> dg.SensorDefinition:
+def _topic_sensor(topic: Topic, job: Job, max_events: int, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{topic.table}_sensor",
         job=job,
         minimum_interval_seconds=30,
+        default_status=status,
         description=f"Reads {topic.name} into the raw layer as soon as events wait.",
         metadata={"topic": topic.name, "asset": topic_key(topic.table).to_user_string()},
     )
@@ -67,6 +71,7 @@ def _topic_sensor(topic: Topic, job: Job, max_events: int) -> dg.SensorDefinitio
     return topic_sensor
 
 
-def kafka_sensors(job: Job, *, max_events: int) -> list[dg.SensorDefinition]:
-    """Return one sensor per event topic."""
-    return [_topic_sensor(topic, job, max_events) for topic in EVENT_TOPICS]
+def kafka_sensors(job: Job, *, max_events: int, live: bool) -> list[dg.SensorDefinition]:
+    """Return one sensor per event topic; switched on from the start where `live`."""
+    status = dg.DefaultSensorStatus.RUNNING if live else dg.DefaultSensorStatus.STOPPED
+    return [_topic_sensor(topic, job, max_events, status) for topic in EVENT_TOPICS]

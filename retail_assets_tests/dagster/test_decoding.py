@@ -89,6 +89,12 @@ def test_an_unknown_extra_field_is_left_out_and_the_basket_accepted(spark: Spark
         ),
         (
             json.dumps(
+                basket(lines=[{"line_no": 1, "product_id": "P", "quantity": 1e6, "unit_price": 1, "discount": 0}])
+            ).encode(),
+            "lines.quantity is above 99999",
+        ),
+        (
+            json.dumps(
                 basket(lines=[{"line_no": 1, "product_id": "P", "quantity": 1, "unit_price": 1e40, "discount": 0}])
             ).encode(),
             "lines.unit_price is missing or not decimal(12,2)",

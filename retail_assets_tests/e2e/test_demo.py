@@ -107,9 +107,10 @@ def demo() -> Iterator[Demo]:
 
 def test_a_demo_whose_run_is_killed_fails_with_the_job_in_the_message(demo: Demo) -> None:
     process = demo.start()
-    demo.wait_for("raw/inventory_updates", process)
-    pid = demo.run_process()
-    assert pid is not None
+    demo.wait_for("marts/dim_date", process)
+    while (pid := demo.run_process()) is None:
+        assert process.poll() is None, demo.log.read_text()
+        time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
     assert process.wait() == 1
     assert "Error: daily_etl ended with FAILURE" in demo.log.read_text()
@@ -145,7 +146,16 @@ def test_another_process_reads_all_marts_as_the_reader(demo: Demo) -> None:
         password=(demo.folder / "secrets" / "clickhouse_bi_reader").read_text().strip(),
         database="retail",
     )
-    for mart in ("dim_date", "dim_store", "dim_product", "dim_supplier", "v_sales", "v_inventory", "v_forecast", "v_reorder"):
+    for mart in (
+        "dim_date",
+        "dim_store",
+        "dim_product",
+        "dim_supplier",
+        "v_sales",
+        "v_inventory",
+        "v_forecast",
+        "v_reorder",
+    ):
         assert int(str(client.command(f"SELECT count() FROM {mart}"))) > 0, mart
     client.close()
 

@@ -68,7 +68,7 @@ def held_events(lake: LakeResource) -> list[str]:
     return sorted(frame.filter(pl.col("rejection").is_null())["event_id"].to_list())
 
 
-def test_reading_again_adds_just_what_came_since(materialize: Any, kafka: KafkaResource, lake: LakeResource) -> None:
+def test_reading_again_adds_what_came_since(materialize: Any, kafka: KafkaResource, lake: LakeResource) -> None:
     kafka.send(POS_EVENTS.name, [event(n) for n in range(7)])
     materialize()
     materialize()
@@ -78,7 +78,9 @@ def test_reading_again_adds_just_what_came_since(materialize: Any, kafka: KafkaR
     assert held_events(lake) == sorted(f"E{n}" for n in range(9))
 
 
-def test_small_runs_under_a_cap_read_everything_once(materialize: Any, kafka: KafkaResource, lake: LakeResource) -> None:
+def test_small_runs_under_a_cap_read_everything_once(
+    materialize: Any, kafka: KafkaResource, lake: LakeResource
+) -> None:
     kafka.send(POS_EVENTS.name, [event(n) for n in range(10)])
     for _ in range(6):
         materialize(max_events=3)

@@ -1,6 +1,7 @@
 """The contracts agree with each other, and the warehouse's DDL agrees with them."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_every_column_of_the_warehouse_has_a_comment() -> None:
                 assert "COMMENT" in line, f"{migration.name}: {line.strip()}"
 
 
-def test_a_gap_between_migrations_is_refused(tmp_path) -> None:
+def test_a_gap_between_migrations_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0001_first.sql").write_text("SELECT 1;\n")
     (tmp_path / "0003_third.sql").write_text("SELECT 1;\n")
     with pytest.raises(MigrationError, match="without gap"):

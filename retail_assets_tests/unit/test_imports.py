@@ -70,7 +70,9 @@ def test_a_part_imports_only_what_lies_before_it(part: str) -> None:
 
 @pytest.mark.parametrize("part", ["retail_assets/domain", "retail_assets/contracts", "retail_assets/simulator"])
 def test_what_the_project_knows_does_not_know_dagster(part: str) -> None:
-    assert not [path for path in (ROOT / part).rglob("*.py") if any(m.startswith("dagster") for m in imported_modules(path))]
+    assert not [
+        path for path in (ROOT / part).rglob("*.py") if any(m.startswith("dagster") for m in imported_modules(path))
+    ]
 
 
 def test_only_the_settings_read_the_environment() -> None:

@@ -102,10 +102,8 @@ def test_an_event_ahead_of_the_clock_is_left_out_but_a_little_skew_is_forgiven(s
 
 
 def test_amounts_that_no_column_can_hold_are_left_out_instead_of_ending_the_query(spark: SparkSession) -> None:
-    huge = basket(1, lines=[line(quantity=999_999_999, unit_price=9_999_999_999, discount=0)])
-    many = basket(2, lines=[line(line_no=n, quantity=1, unit_price=9_999_999_999, discount=0) for n in (1, 2)])
-    heavy = basket(3, lines=[line(line_no=n, quantity=999_999_999, unit_price=0, discount=0) for n in (1, 2)])
-    assert verdicts(spark, huge, many, heavy, basket(4)) == ["too_large", "too_large", "too_large", None]
+    many = basket(1, lines=[line(line_no=n, quantity=99_999, unit_price=99_999, discount=0) for n in (1, 2)])
+    assert verdicts(spark, many, basket(2)) == ["too_large", None]
 
 
 def test_money_is_exact_where_floating_point_is_not(spark: SparkSession) -> None:
