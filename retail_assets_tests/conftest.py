@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from clickhouse_connect.driver.client import Client
 from pyspark.sql import SparkSession
@@ -38,6 +39,9 @@ def pytest_configure() -> None:
     for holder in sockets:
         holder.close()
     get_settings.cache_clear()
+    # A slow machine is no failure.
+    hypothesis.settings.register_profile("retail", deadline=None)
+    hypothesis.settings.load_profile("retail")
 
 
 @pytest.fixture(scope="session")

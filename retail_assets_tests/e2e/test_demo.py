@@ -117,11 +117,21 @@ def test_a_demo_whose_run_is_killed_fails_with_the_job_in_the_message(demo: Demo
     assert "Traceback" not in demo.log.read_text()
 
 
-def test_a_demo_whose_broker_and_warehouse_are_killed_can_be_run_again(demo: Demo) -> None:
+def test_a_demo_whose_broker_is_killed_goes_on_or_says_so_in_one_line(demo: Demo) -> None:
     process = demo.start()
     demo.wait_for("tills", process)
     os.kill(demo.pid_of("kafka"), signal.SIGKILL)
-    demo.wait_for("daily_etl", process)
+    # The message that names the job comes after the tills; the run then has nothing left to lose here.
+    while process.poll() is None and "daily_etl" not in demo.log.read_text():
+        time.sleep(0.1)
+    if process.poll() is None:
+        process.kill()
+    assert "Traceback" not in demo.log.read_text()
+
+
+def test_a_demo_whose_warehouse_is_killed_goes_on_or_says_so_in_one_line(demo: Demo) -> None:
+    process = demo.start()
+    demo.wait_for("core/inventory_daily", process)
     os.kill(demo.pid_of("warehouse"), signal.SIGKILL)
     process.wait()
     assert "Traceback" not in demo.log.read_text()
