@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import chdb
+from chdb.state import connect as connect_engine
 
 from retail_local.gateway import errors
 from retail_local.gateway.constants import CHUNK_BYTES, MAX_STATEMENT_BYTES
@@ -165,7 +166,7 @@ class Engine:
             GatewayError: the engine refuses.
         """
         with _translated():
-            connection = Connection(chdb.connect(self._path))
+            connection = Connection(connect_engine(self._path))
         try:
             connection.run(_BASE_SETTINGS)
         except GatewayError:
