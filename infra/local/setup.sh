@@ -13,6 +13,7 @@ readonly stamp=$venv/.retail-setup
 readonly running=$venv/.retail-setup-running
 readonly lock=requirements.lock
 readonly jars_lock=infra/local/retail_local/jars.lock
+readonly class_data_log=$venv/.class-data.log
 readonly needed_kb=4000000
 readonly oldest_java=17
 
@@ -159,6 +160,12 @@ main() {
   install "$installer" --no-build-isolation -e .
   say "fetching Java libraries"
   "$venv/bin/python" -m retail_local jars fetch
+  # Saves each run of Spark some seconds. Nothing needs it, so a Java that can't do it is no error.
+  say "letting Java learn Spark's classes (a minute, once)"
+  "$venv/bin/python" -m retail_assets.cli class-data 2>"$class_data_log" || {
+    tail -n 1 "$class_data_log" >&2
+    say "it can't, see $class_data_log: Spark will start some seconds later"
+  }
   printf '%s' "$wanted" >"$stamp"
   rm -f "$running"
   say "ready"

@@ -3,10 +3,12 @@
 Does not belong here: the arithmetic of the stock ledger and of daily sales (`domain`).
 """
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import dagster as dg
 import polars as pl
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 
@@ -50,24 +52,32 @@ def accepted_events(raw: SparkFrame, stores: pl.DataFrame, window: DateWindow, i
     Returns:
         The event's rows with `business_date` and `local_time`.
     """
-    spark = raw.sparkSession
-    zones = spark.createDataFrame(
-        list(stores.select("store_id", "time_zone").iter_rows()), "store_id string, zone string"
-    )
-    zone = F.coalesce("zone", F.lit(get_settings().time_zone))
     # A business date lies in at most two UTC dates; reading one day more on each side prunes the rest of the history.
     nearby = F.col("event_date").between(
         F.lit(window.first - timedelta(days=1)), F.lit(window.last + timedelta(days=1))
     )
-    events = (
-        raw.where(nearby & F.col("rejection").isNull())
-        .join(F.broadcast(zones), "store_id", "left")
-        .withColumn("local_time", F.from_utc_timestamp("occurred_at", zone))
+    accepted = once_each(raw.where(nearby & F.col("rejection").isNull()), id_field)
+    zones = accepted.sparkSession.createDataFrame(
+        list(stores.select("store_id", "time_zone").iter_rows()), "store_id string, zone string"
+    )
+    return (
+        accepted.join(F.broadcast(zones), "store_id", "left")
+        .withColumn("local_time", _local_time(stores["time_zone"].unique().sort().to_list()))
         .withColumn("business_date", F.to_date("local_time"))
         .where(F.col("business_date").between(F.lit(window.first), F.lit(window.last)))
         .drop("zone")
     )
-    return once_each(events, id_field)
+
+
+def _local_time(zones: Sequence[str]) -> SparkColumn:
+    """Return `occurred_at` on the wall clock of the column `zone`; of the retailer's own zone where it is null.
+
+    Spark looks a zone up by its name for every row, unless the name is a literal: a branch per zone takes half as long.
+    """
+    local = F.from_utc_timestamp("occurred_at", get_settings().time_zone)
+    for zone in zones:
+        local = F.when(F.col("zone") == zone, F.from_utc_timestamp("occurred_at", zone)).otherwise(local)
+    return local
 
 
 def once_each(events: SparkFrame, id_field: str) -> SparkFrame:

@@ -58,9 +58,9 @@ class TrainingConfig(dg.Config):
     training_days: int = 182
     origin_stride_days: int = 5
     backtest_origins: int = 4
-    rounds: int = 200
-    max_depth: int = 7
-    learning_rate: float = 0.05
+    rounds: int = 100
+    max_depth: int = 6
+    learning_rate: float = 0.1
     seed: int = 7
 
 

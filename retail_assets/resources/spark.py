@@ -6,12 +6,17 @@ a run that needs no Spark starts no JVM.
 
 import os
 import sys
+from typing import Final
 
 from dagster_pyspark import LazyPySparkResource
 
 from retail_assets.settings import Settings, get_settings
-from retail_local.jars import classpath
+from retail_local.class_data import archive_file
+from retail_local.jars import spark_classpath
 from retail_local.java import find_java
+
+#: Two cores have no room for a collector that works beside the program.
+JAVA_OPTIONS: Final = "-XX:+UseParallelGC"
 
 
 def spark_config(settings: Settings) -> dict[str, str]:
@@ -38,8 +43,7 @@ def spark_config(settings: Settings) -> dict[str, str]:
             "spark.driver.bindAddress": "127.0.0.1",
             # The web UI would listen on all interfaces.
             "spark.ui.enabled": "false",
-            # Two cores have no room for a collector that works beside the program.
-            "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
+            "spark.driver.extraJavaOptions": JAVA_OPTIONS,
             # Hadoop's own local file system starts a `chmod` process for every file and folder that it makes; a day
             # is a folder with a file, so a year would start over a thousand.
             "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
@@ -65,17 +69,23 @@ class SparkResource(LazyPySparkResource):
             return
         settings = get_settings()
         # pyspark starts the JVM that JAVA_HOME names; find_java explains in one line what is wrong with Java.
-        os.environ["JAVA_HOME"] = str(find_java(settings).home)
+        java = find_java(settings)
+        os.environ["JAVA_HOME"] = str(java.home)
         # Spark's workers start `python3` from the PATH otherwise, which knows nothing of this environment. In client
         # mode PySpark looks at this variable alone; the setting `spark.pyspark.python` is for `spark-submit`.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        groups = ["spark"] + (["s3"] if settings.lake.startswith("s3a://") else [])
-        jars = [str(jar) for group in groups for jar in classpath(settings, group)]
+        jars = spark_classpath(settings)
         if settings.spark_master.startswith("local"):
             # One process: on its class path they are there from the start and needn't be copied.
-            self.spark_config["spark.driver.extraClassPath"] = os.pathsep.join(jars)
+            self.spark_config["spark.driver.extraClassPath"] = os.pathsep.join(map(str, jars))
+            archive = archive_file(settings, java, jars)
+            if archive.is_file():
+                options = self.spark_config.get("spark.driver.extraJavaOptions", "")
+                self.spark_config["spark.driver.extraJavaOptions"] = (
+                    f"{options} -XX:SharedArchiveFile={archive}".strip()
+                )
         else:
-            self.spark_config["spark.jars"] = ",".join(jars)
+            self.spark_config["spark.jars"] = ",".join(map(str, jars))
         super()._init_session()
         self.spark_context.setLogLevel("WARN")
         secret = settings.s3_secret_key.get_secret_value()

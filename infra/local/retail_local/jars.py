@@ -28,7 +28,18 @@ from retail_local.jars_lock import (
     render_lock,
 )
 
-__all__ = ["Fetched", "JarsError", "Problem", "classpath", "default_groups", "fetch", "lock_jars", "problems", "verify"]
+__all__ = [
+    "Fetched",
+    "JarsError",
+    "Problem",
+    "classpath",
+    "default_groups",
+    "fetch",
+    "lock_jars",
+    "problems",
+    "spark_classpath",
+    "verify",
+]
 
 _MARKER: Final = ".verified.json"
 _STAGING: Final = ".staging-"
@@ -81,6 +92,16 @@ def classpath(settings: Settings, group: str) -> list[Path]:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise JarsError(f"{wrong[0]}{more}: run `retail jars fetch --group {group}`")
     return [_path(settings, jar) for jar in jars]
+
+
+def spark_classpath(settings: Settings) -> list[Path]:
+    """Return the verified jars of a Spark session: its own, and S3's where the lake lies there.
+
+    Raises:
+        JarsError: as `classpath`.
+    """
+    groups = ["spark", "s3"] if settings.lake.startswith("s3a://") else ["spark"]
+    return [jar for group in groups for jar in classpath(settings, group)]
 
 
 def problems(settings: Settings, jars: Iterable[LockedJar], *, rehash: bool = False) -> list[Problem]:
