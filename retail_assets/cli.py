@@ -5,6 +5,7 @@ Belongs here: arguments, and turning what the platform explains into one line. D
 
 import functools
 import sys
+import warnings
 from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any, TypeVar
@@ -89,6 +90,42 @@ def demo(stores: int, products: int, days: int, seed: int, today: datetime | Non
 
     last: date | None = today.date() if today else None
     run_demo(load_settings(), stores=stores, products=products, days=days, seed=seed, last_date=last)
+
+
+@main.command("class-data")
+@explained
+def class_data() -> None:
+    """Let Spark start sooner: keep its classes as the JVM wants them in memory (200 MB, once per Java)."""
+    from retail_assets.resources.spark_archive import build_archive
+
+    made = build_archive(load_settings())
+    click.echo("Spark's classes are archived" if made else "the archive of Spark's classes is there")
+
+
+@main.group()
+def bench() -> None:
+    """Benchmarks of the platform, in folders of their own."""
+    # Dagster says of each asset that uses a beta parameter; it would hide the figures.
+    warnings.filterwarnings("ignore", message=".*is currently in beta")
+
+
+@bench.command("overhead")
+@click.option("--steps", type=click.IntRange(1, 6), default=5, show_default=True, help="Daily assets in the run.")
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Measured rounds.")
+@click.option("--warm-ups", type=click.IntRange(min=1), default=2, show_default=True, help="Rounds before them.")
+@click.option(
+    "--partitions",
+    type=click.IntRange(2, 366),
+    default=100,
+    show_default=True,
+    help="Partitions of the run that measures the event log.",
+)
+@explained
+def bench_overhead(steps: int, repeats: int, warm_ups: int, partitions: int) -> None:
+    """Measure what a step costs beyond its own work, against plain Spark, and count a run's Spark applications."""
+    from retail_assets.bench.overhead import Sizes, run_overhead
+
+    run_overhead(load_settings(), Sizes(steps=steps, repeats=repeats, warm_ups=warm_ups, partitions=partitions))
 
 
 for _command in (local.up, local.down, local.status, local.doctor, local.logs, local.jars):

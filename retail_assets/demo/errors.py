@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from retail_assets.bench.errors import BenchError
 from retail_assets.resources.clickhouse import WarehouseError
 from retail_assets.resources.kafka import BrokerError
 from retail_assets.resources.migrations import MigrationError
@@ -16,6 +17,7 @@ class DemoError(Exception):
 
 
 EXPLAINED: Final = (
+    BenchError,
     BrokerError,
     DemoError,
     LaunchError,

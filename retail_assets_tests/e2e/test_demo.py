@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(900)]
 
+README = Path(__file__).resolve().parents[2] / "README.md"
 SMALL = ["--stores", "2", "--products", "15", "--days", "120"]
 COUNTS = (
     "events_produced",
@@ -173,6 +175,27 @@ def test_another_process_reads_all_marts_as_the_reader(demo: Demo) -> None:
     ):
         assert int(str(client.command(f"SELECT count() FROM {mart}"))) > 0, mart
     client.close()
+
+
+def test_the_python_of_the_readme_shows_the_reorders_of_the_demo(demo: Demo) -> None:
+    snippets = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert len(snippets) == 1, "README.md has not exactly one snippet of Python"
+    snippet = snippets[0]
+    # Two things differ between this demo and a reader's: its port, and where `var` lies.
+    assert snippet.count("port=8123") == 1, "the README's snippet no longer says port=8123: mend this test"
+    assert "var/secrets/" in snippet, "the README's snippet no longer reads its password below var: mend this test"
+    shown = subprocess.run(
+        [sys.executable, "-c", snippet.replace("port=8123", f"port={demo.environment['RETAIL_CLICKHOUSE_PORT']}")],
+        cwd=demo.folder.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    heading, *rows = shown.stdout.splitlines()
+    assert heading.split()[0] == "store"
+    assert heading.split()[-1] == "reason"
+    assert len(rows) == 5
 
 
 def test_a_lake_that_the_demo_did_not_make_is_left_alone(demo: Demo) -> None:
