@@ -27,7 +27,7 @@ _PORTS = ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CLICKHOUSE_PORT", "DAGSTER_POR
 
 
 def pytest_configure() -> None:
-    """Give the tests folders and ports of their own."""
+    """Give the tests folders and ports of their own, and JVMs that start soon."""
     for name in [name for name in os.environ if name.startswith("RETAIL_")]:
         if name not in {"RETAIL_CACHE_DIR", "RETAIL_JAVA_HOME"}:
             del os.environ[name]
@@ -38,6 +38,9 @@ def pytest_configure() -> None:
         os.environ[f"RETAIL_{name}"] = str(holder.getsockname()[1])
     for holder in sockets:
         holder.close()
+    # No JVM of the tests lives long enough to win back what optimising its code costs, on two cores twice over.
+    own = os.environ.get("JAVA_TOOL_OPTIONS", "")
+    os.environ["JAVA_TOOL_OPTIONS"] = f"{own} -XX:TieredStopAtLevel=1".strip()
     get_settings.cache_clear()
     # A slow machine is no failure.
     hypothesis.settings.register_profile("retail", deadline=None)

@@ -7,6 +7,7 @@ themselves are read by Spark. Does not belong here: which range to read (`offset
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -14,8 +15,6 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from retail_assets.contracts.topics import Topic
-
-_TIMEOUT_MS = 15_000
 
 
 class BrokerError(Exception):
@@ -36,9 +35,12 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     Attributes:
         bootstrap_servers: `host:port,host:port`.
+        timeout_s: how long the broker may be away or keep silent before it is an error. Long enough for one that
+            supervisor has just started again.
     """
 
     bootstrap_servers: str
+    timeout_s: float = 15
 
     def offsets(self, topic: str) -> tuple[dict[int, int], dict[int, int]]:
         """Return the first available and the end offsets of a topic, by partition.
@@ -86,7 +88,7 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                     continue
                 new = NewTopic(topic.name, topic.partitions, replication_factor=1, topic_configs=topic.config)
                 try:
-                    admin.create_topics([new], timeout_ms=_TIMEOUT_MS)
+                    admin.create_topics([new], timeout_ms=self._timeout_ms)
                 except TopicAlreadyExistsError:
                     continue
                 created.append(topic.name)
@@ -101,7 +103,7 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         with self._errors(), closing(self._admin()) as admin:
             present = set(admin.list_topics()) & set(names)
             if present:
-                admin.delete_topics(sorted(present), timeout_ms=_TIMEOUT_MS)
+                admin.delete_topics(sorted(present), timeout_ms=self._timeout_ms)
 
     def send(self, topic: str, letters: Iterable[Letter]) -> int:
         """Send a few messages and wait until the broker has them all.
@@ -115,23 +117,31 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             for letter in letters:
                 futures.append(producer.send(topic, value=letter.value, key=letter.key, headers=letter.headers))
                 count += 1
-            producer.flush(timeout=_TIMEOUT_MS / 1000)
+            producer.flush(timeout=self.timeout_s)
             for future in futures:
-                future.get(timeout=_TIMEOUT_MS / 1000)
+                future.get(timeout=self.timeout_s)
         return count
 
+    @property
+    def _timeout_ms(self) -> int:
+        return round(self.timeout_s * 1000)
+
+    def _client_options(self) -> dict[str, Any]:
+        return {
+            "bootstrap_servers": self.bootstrap_servers.split(","),
+            # How long the client tries to reach any broker; a refused connection is tried again until then.
+            "bootstrap_timeout_ms": self._timeout_ms,
+            "request_timeout_ms": self._timeout_ms,
+        }
+
     def _consumer(self) -> KafkaConsumer:
-        return KafkaConsumer(
-            bootstrap_servers=self.bootstrap_servers.split(","),
-            request_timeout_ms=_TIMEOUT_MS,
-            enable_auto_commit=False,
-        )
+        return KafkaConsumer(**self._client_options(), enable_auto_commit=False)
 
     def _admin(self) -> KafkaAdminClient:
-        return KafkaAdminClient(bootstrap_servers=self.bootstrap_servers.split(","), request_timeout_ms=_TIMEOUT_MS)
+        return KafkaAdminClient(**self._client_options())
 
     def _producer(self) -> KafkaProducer:
-        return KafkaProducer(bootstrap_servers=self.bootstrap_servers.split(","), acks="all")
+        return KafkaProducer(**self._client_options(), acks="all", max_block_ms=self._timeout_ms)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

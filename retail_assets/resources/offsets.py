@@ -78,5 +78,6 @@ def next_range(topic: str, *, held: Offsets, first: Offsets, end: Offsets, limit
     shares = {p: limit * count // total for p, count in waiting.items()}
     if not any(shares.values()):
         # The limit is smaller than the number of partitions with something to read: serve the fullest one.
-        shares[max(waiting, key=lambda p: waiting[p])] = limit
+        fullest = max(waiting, key=lambda p: waiting[p])
+        shares[fullest] = min(limit, waiting[fullest])
     return OffsetRange(topic, start, {p: start[p] + shares[p] for p in end}, lost)

@@ -23,6 +23,9 @@ _READ_BACK: Final = 5_000  # offsets at first; doubled as long as the producer's
 _READ_BATCH: Final = 1_000
 _POLL_S: Final = 0.2
 _READ_POLL_S: Final = 0.05
+# What is read back is there already. At the client's own half second the broker would hold back its answer at each end
+# of a partition in case something comes, and the read of the next partition behind it.
+_READ_WAIT_MS: Final = 10
 _PROGRESS_EVERY: Final = 1_000
 _SEQUENCE_DIGITS: Final = 18
 # A broker may still be writing what a killed producer sent last. Its end offsets must stand still for a moment; where
@@ -30,6 +33,8 @@ _SEQUENCE_DIGITS: Final = 18
 _SETTLED_S: Final = 1.0
 _SETTLED_AT_LATEST_S: Final = 10.0
 _PASSING_ERRORS: Final = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)  # noqa: SLF001 - librdkafka's own names
+# A broker that has just started answers before it leads its partitions.
+_STARTING_ERRORS: Final = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
 class ProducerError(Exception):
@@ -103,6 +108,7 @@ class TillProducer:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
+                "fetch.wait.max.ms": _READ_WAIT_MS,
                 "allow.auto.create.topics": False,
                 "log_level": 0,
             }
@@ -144,7 +150,7 @@ class TillProducer:
 
         def offsets() -> list[tuple[int, int]]:
             places = [TopicPartition(topic.name, partition) for partition in range(partitions)]
-            return [consumer.get_watermark_offsets(place, timeout=self._timeout_s) for place in places]
+            return [self._watermarks(consumer, place) for place in places]
 
         latest = time.monotonic() + _SETTLED_AT_LATEST_S
         seen = offsets()
@@ -154,6 +160,16 @@ class TillProducer:
             if before == seen:
                 break
         return seen
+
+    def _watermarks(self, consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return consumer.get_watermark_offsets(place, timeout=self._timeout_s)
+            except KafkaException as error:
+                if error.args[0].code() not in _STARTING_ERRORS or time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
 
     def _read_back(
         self, consumer: Consumer, place: TopicPartition, offsets: tuple[int, int], producer: bytes, first: int | None

@@ -36,6 +36,7 @@ ALLOWED = {
         "retail_assets.contracts",
         "retail_assets.domain",
         "retail_assets.settings",
+        "retail_local.class_data",
         "retail_local.jars",
         "retail_local.java",
         "retail_local.errors",

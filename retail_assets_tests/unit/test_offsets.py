@@ -1,7 +1,7 @@
 """The next offset range follows from what the table holds: no hole, no repeat, whatever happened before."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from retail_assets.resources.offsets import TopicResetError, next_range
@@ -35,6 +35,7 @@ def test_a_topic_that_was_made_anew_is_refused_with_what_to_do() -> None:
 
 
 @given(end=PARTITIONS, limit=st.integers(1, 500))
+@example(end={0: 1, 1: 1, 2: 1}, limit=2)
 def test_ranges_under_a_limit_follow_each_other_without_gap_until_all_is_read(end: dict[int, int], limit: int) -> None:
     held: dict[int, int] = {}
     first = dict.fromkeys(end, 0)

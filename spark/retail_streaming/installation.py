@@ -10,6 +10,7 @@ from pathlib import Path
 
 from retail_assets.settings import Settings as PlatformSettings
 from retail_local import jars
+from retail_local.class_data import archive_file
 from retail_local.java import JavaError, find_java
 from retail_streaming.errors import StreamingError
 
@@ -47,6 +48,20 @@ def classpath(cache_dir: Path, groups: Sequence[str]) -> list[Path]:
         return [jar for group in groups for jar in jars.classpath(platform, group)]
     except jars.JarsError as error:
         raise StreamingError(f"{error}, or `retail-streaming fetch-jars`") from None
+
+
+def class_archive(cache_dir: Path, chosen_java: Path | None, class_path: Sequence[Path]) -> Path | None:
+    """Return the archive of Spark's classes that set-up made for this Java and class path, if it did.
+
+    Raises:
+        StreamingError: there is no Java, or it is too old.
+    """
+    platform = PlatformSettings.model_construct(cache_dir=cache_dir, java_home=chosen_java)
+    try:
+        archive = archive_file(platform, find_java(platform), class_path)
+    except JavaError as error:
+        raise StreamingError(str(error)) from None
+    return archive if archive.is_file() else None
 
 
 def fetch(cache_dir: Path, chosen_java: Path | None, groups: Sequence[str], say: Callable[[str], None]) -> None:

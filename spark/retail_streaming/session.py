@@ -5,6 +5,8 @@ Belongs here: how Spark is configured and started. Does not belong here: finding
 
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pyspark import SparkConf, SparkContext
@@ -49,6 +51,22 @@ def spark_config(settings: StreamingSettings) -> dict[str, str]:
     return config
 
 
+def with_jars(config: dict[str, str], settings: StreamingSettings, jars: Sequence[Path]) -> dict[str, str]:
+    """Return Spark settings with the jars, and with the archive of their classes where there is one.
+
+    Raises:
+        StreamingError: there is no Java.
+    """
+    if not settings.spark_master.startswith("local"):
+        return config | {"spark.jars": ",".join(map(str, jars))}
+    # One process: on its class path they are there from the start and needn't be copied.
+    config = config | {"spark.driver.extraClassPath": os.pathsep.join(map(str, jars))}
+    archive = installation.class_archive(settings.cache_dir, settings.java_home, jars)
+    if archive is not None:
+        config["spark.driver.extraJavaOptions"] += f" -XX:SharedArchiveFile={archive}"
+    return config
+
+
 def start(settings: StreamingSettings) -> SparkSession:
     """Start Spark.
 
@@ -60,7 +78,7 @@ def start(settings: StreamingSettings) -> SparkSession:
     # Spark's workers start `python3` from the PATH otherwise, which knows nothing of this environment.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     jars = installation.classpath(settings.cache_dir, settings.jar_groups)
-    conf = SparkConf().setAll([*spark_config(settings).items(), ("spark.jars", ",".join(map(str, jars)))])
+    conf = SparkConf().setAll(list(with_jars(spark_config(settings), settings, jars).items()))
     try:
         # A session of its own: a signal to the whole process group, as a terminal or a supervisor sends it, must not
         # end the JVM under a batch that this process wants to finish. When this process dies the JVM ends by itself.

@@ -68,6 +68,10 @@ def server_properties(settings: Settings) -> str:
         "share.coordinator.state.topic.num.partitions": "4",
         # Somebody waits in front of this machine: don't wait for more consumers that never come.
         "group.initial.rebalance.delay.ms": "0",
+        # After a crash the controller, which is this node too, doesn't let the broker in before its former session is
+        # over. With no other node to take over, the default of nine seconds is time without a broker and nothing else.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         # The defaults are made for a server; this heap is half a gigabyte.
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
         "num.network.threads": "2",

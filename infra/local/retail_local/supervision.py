@@ -33,6 +33,7 @@ _ANSWER_SECONDS: Final = 10.0
 _START_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.1
 _GROUP_STOP_SECONDS: Final = 45.0
+_START_RETRIES: Final = 3
 # Supervisor's file takes these for a comment or the end of a value, even between quotes.
 _UNQUOTABLE: Final = re.compile(r'["\\\n\r]|\s[;#]')
 
@@ -136,7 +137,7 @@ def render_config(settings: Settings, programs: Iterable[tuple[Service, Spec]]) 
             "autostart = false",
             "autorestart = true",
             "startsecs = 2",
-            "startretries = 3",
+            f"startretries = {_START_RETRIES}",
             f"stopwaitsecs = {service.stop_seconds}",
             f"stopasgroup = {group}",
             "killasgroup = true",

@@ -12,12 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from retail_assets.contracts.topics import EVENT_TOPICS, SALES_TRANSACTIONS, Topic
+from retail_assets.contracts.topics import EVENT_TOPICS, Topic
 from retail_assets.resources.kafka import KafkaResource
 from retail_assets.settings import Settings
 from retail_assets.simulator import tills
@@ -25,16 +26,14 @@ from retail_assets.simulator.messages import Message
 from retail_assets.simulator.scenario import Scenario
 from retail_assets.simulator.simulation import simulate
 from retail_assets.simulator.tills import ProducerError, TillProducer, partition_of
+from retail_assets_tests.integration.simulator.made_up import MANY, PARTITIONS, made_up, topic_named
 from retail_local.stack import Stack
 
 pytestmark = pytest.mark.integration
 
-PARTITIONS = 3
-MANY = 40_000
-
 SEND_UNTIL_KILLED = """
 import os, signal, sys
-from retail_assets_tests.integration.simulator.test_till_producer import MANY, made_up, topic_named
+from retail_assets_tests.integration.simulator.made_up import MANY, made_up, topic_named
 from retail_assets.simulator.tills import TillProducer
 
 def die(there, _):
@@ -45,33 +44,24 @@ TillProducer(sys.argv[1]).send(topic_named(sys.argv[2]), made_up(MANY), die)
 """
 
 
-def topic_named(name: str) -> Topic:
-    return Topic(name, ("store_id",), SALES_TRANSACTIONS.event, PARTITIONS, {})
-
-
-def made_up(count: int, producer: bytes = b"tester") -> list[Message]:
-    """Messages without meaning, large enough that sending them takes a while."""
-    return [
-        Message(
-            key=f"S{number % 97:03d}".encode(),
-            value=f'{{"number":{number},"filler":"{"x" * 900}"}}'.encode(),
-            headers=(("producer", producer), ("sequence", str(number).encode())),
-            sequence=number,
-        )
-        for number in range(count)
-    ]
-
-
 def values_by_partition(servers: str, topic: Topic) -> dict[int, list[bytes]]:
     """Read a whole topic by the plainest means."""
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "tests", "enable.auto.commit": False})
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": "tests",
+            "enable.auto.commit": False,
+            # Nothing more comes: at the end of a partition the broker needn't wait before it answers.
+            "fetch.wait.max.ms": 10,
+        }
+    )
     found: dict[int, list[bytes]] = defaultdict(list)
     try:
         for partition in range(topic.partitions):
             low, high = consumer.get_watermark_offsets(TopicPartition(topic.name, partition), timeout=20)
             consumer.assign([TopicPartition(topic.name, partition, low)])
             while len(found[partition]) < high - low:
-                for message in consumer.consume(5_000, timeout=0.3):
+                for message in consumer.consume(5_000, timeout=0.05):
                     assert message.error() is None
                     found[partition].append(message.value() or b"")
     finally:
@@ -106,12 +96,19 @@ def servers(settings: Settings) -> str:
 
 
 @pytest.fixture
+def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests in which no producer dies: what was sent before has long been written, and isn't waited for."""
+    monkeypatch.setattr(tills, "_SETTLED_S", 0.01)
+
+
+@pytest.fixture
 def whole_stack(stack: Stack) -> Iterator[Stack]:
     """The stack, healthy again after the test whatever was done to its broker."""
     yield stack
     stack.up(["kafka"])
 
 
+@pytest.mark.usefixtures("nobody_else")
 def test_a_simulated_day_arrives_whole_and_in_order(kafka: KafkaResource, servers: str) -> None:
     kafka.create_topics(EVENT_TOPICS)
     day = simulate(Scenario(last_date=date(2026, 1, 31), stores=3, products=30, days=10)).today_messages()
@@ -126,6 +123,7 @@ def test_a_simulated_day_arrives_whole_and_in_order(kafka: KafkaResource, server
             assert new == expected(messages, topic.partitions)[partition]
 
 
+@pytest.mark.usefixtures("nobody_else")
 def test_sending_again_sends_nothing(servers: str, topic: Topic) -> None:
     messages = made_up(500)
     assert TillProducer(servers).send(topic, messages) == 500
@@ -162,6 +160,7 @@ def test_keys_go_where_kafkas_own_clients_would_send_them(servers: str, topic: T
     assert all(partition_of(key, PARTITIONS) == partition for key, partition in placed.items())
 
 
+@pytest.mark.usefixtures("nobody_else")
 @pytest.mark.parametrize("read_back", [30, 5_000], ids=["in many steps", "in one step"])
 def test_a_part_that_was_sent_is_found_among_foreign_and_corrupt_messages(
     servers: str, topic: Topic, monkeypatch: pytest.MonkeyPatch, read_back: int
@@ -198,12 +197,14 @@ def test_a_part_that_was_sent_is_found_among_foreign_and_corrupt_messages(
     assert own == expected(messages, PARTITIONS)
 
 
+@pytest.mark.usefixtures("nobody_else")
 def test_two_producers_do_not_see_each_other(servers: str, topic: Topic) -> None:
     TillProducer(servers).send(topic, made_up(100, b"one"))
     assert TillProducer(servers).send(topic, made_up(120, b"two")) == 120
     assert sum(len(values) for values in values_by_partition(servers, topic).values()) == 220
 
 
+@pytest.mark.usefixtures("nobody_else")
 def test_a_topic_that_holds_something_twice_is_reported(servers: str, topic: Topic) -> None:
     messages = made_up(3)
     producer = Producer({"bootstrap.servers": servers})
@@ -218,6 +219,25 @@ def test_a_missing_topic_is_named_and_not_created(servers: str, kafka: KafkaReso
     for _ in range(2):
         with pytest.raises(ProducerError, match="topic no-such-topic doesn't exist"):
             TillProducer(servers).send(topic_named("no-such-topic"), made_up(1))
+
+
+def test_a_broker_that_does_not_lead_its_partitions_yet_is_waited_for_but_not_for_ever(
+    servers: str, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE]
+
+    class Starting(Consumer):
+        def get_watermark_offsets(self, *args: Any, **named: Any) -> tuple[int, int]:
+            if refusals:
+                raise KafkaException(KafkaError(refusals.pop()))
+            return super().get_watermark_offsets(*args, **named)
+
+    monkeypatch.setattr(tills, "Consumer", Starting)
+    assert TillProducer(servers).send(topic, made_up(3)) == 3
+    assert not refusals
+    refusals.extend([KafkaError.NOT_LEADER_FOR_PARTITION] * 1_000)
+    with pytest.raises(ProducerError, match="can't be read back"):
+        TillProducer(servers, timeout_s=0.1).send(topic, made_up(3))
 
 
 @pytest.mark.parametrize("confirmed", [0, 1, 5_000, 15_000])

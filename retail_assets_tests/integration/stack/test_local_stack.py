@@ -19,7 +19,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 
 from retail_assets.settings import Settings, load_settings
-from retail_local import broker, jars
+from retail_local import broker, jars, supervision
 from retail_local.java import JavaError, find_java
 from retail_local.passwords import ensure_secrets
 from retail_local.ports import PortInUseError
@@ -151,15 +151,6 @@ def test_up_again_leaves_a_healthy_stack_alone(stack: Stack):
     assert kafka_status(stack).pid == before
 
 
-def test_a_changed_port_restarts_the_service_on_it(stack: Stack, settings: Settings):
-    stack.up(["kafka"])
-    before = kafka_status(stack).pid
-    moved = Stack(settings.model_copy(update={"kafka_port": free_ports(1)[0]}))
-    moved.up(["kafka"])
-    assert kafka_status(moved).healthy
-    assert kafka_status(moved).pid != before
-
-
 def test_every_service_listens_on_the_loopback_address_alone(stack: Stack):
     stack.up(["kafka"])
     pid = kafka_status(stack).pid
@@ -167,6 +158,15 @@ def test_every_service_listens_on_the_loopback_address_alone(stack: Stack):
     listening = [one for one in psutil.Process(pid).net_connections("tcp") if one.status == psutil.CONN_LISTEN]
     assert len(listening) >= 2
     assert {one.laddr.ip.removeprefix("::ffff:") for one in listening} == {"127.0.0.1"}
+
+
+def test_a_changed_port_restarts_the_service_on_it(stack: Stack, settings: Settings):
+    stack.up(["kafka"])
+    before = kafka_status(stack).pid
+    moved = Stack(settings.model_copy(update={"kafka_port": free_ports(1)[0]}))
+    moved.up(["kafka"])
+    assert kafka_status(moved).healthy
+    assert kafka_status(moved).pid != before
 
 
 def test_a_port_held_by_another_program_is_named_before_anything_starts(settings: Settings, tmp_path: Path):
@@ -180,7 +180,11 @@ def test_a_port_held_by_another_program_is_named_before_anything_starts(settings
         assert Supervisor(settings.model_copy(update={"var_dir": tmp_path / "var"})).pid() is None
 
 
-def test_a_service_that_cannot_start_is_one_line_with_its_log(settings: Settings, tmp_path: Path):
+def test_a_service_that_cannot_start_is_one_line_with_its_log(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Each further try takes a start of Java and a longer pause than the one before, to end the same.
+    monkeypatch.setattr(supervision, "_START_RETRIES", 1)
     numbers = free_ports(2)
     own = settings.model_copy(
         update={"var_dir": tmp_path / "var", "kafka_port": numbers[0], "kafka_controller_port": numbers[1]}

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from retail_assets.contracts.topics import POS_EVENTS
+from retail_assets.resources.kafka import BrokerError
 from retail_assets_tests.integration.streaming.conftest import (
     Figures,
     ServiceProcess,
@@ -135,8 +137,17 @@ def test_check_says_what_is_there_and_a_missing_topic_is_one_line(
     good = check()
     assert good.returncode == 0, good.stderr
     assert "has sales-transactions, pos-events" in good.stdout
-    till.kafka.delete_topics(["pos-events"])
-    bad = eventually(check, lambda answer: answer.returncode != 0, lambda: "the topic is still there")
+
+    def gone() -> bool:
+        try:
+            till.kafka.offsets(POS_EVENTS.name)
+        except BrokerError:
+            return True
+        return False
+
+    till.kafka.delete_topics([POS_EVENTS.name])
+    eventually(gone, bool, lambda: "the topic is still there")
+    bad = check()
     assert bad.returncode == 1
     assert "has no topic pos-events: run `retail topics apply`" in bad.stderr
     assert "Traceback" not in bad.stderr
