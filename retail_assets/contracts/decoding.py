@@ -4,7 +4,7 @@ Serves the batch reader and the streaming service alike, so that both refuse the
 Does not belong here: what happens to a refused message.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from pyspark.sql import functions as F
@@ -21,6 +21,9 @@ _CORRUPT = "_corrupt"
 #: message would open a lake partition of its own.
 EARLIEST_MS: Final = 946_684_800_000
 LATEST_MS: Final = 4_102_444_800_000
+#: A line that is worth more is a till's mistake. Sums of such lines would fit no column of money, and since every run
+#: reads them again, a handful would stop the platform for good.
+GREATEST_LINE_VALUE: Final = 999_999
 
 
 def _wire_type(column: Column) -> T.DataType:
@@ -54,31 +57,46 @@ def rejection(decoded: "SparkColumn", schema: EventSchema) -> "SparkColumn":
     reasons = F.when(decoded.isNull() | nothing, F.lit("not a JSON object with any known field"))
     for column in schema.columns:
         field = decoded[column.name]
-        if not column.nullable:
-            reasons = reasons.when(field.isNull(), F.lit(f"{column.name} is missing or not {_described(column)}"))
-        if column.type == TIMESTAMP:
-            reasons = reasons.when(
-                ~field.between(EARLIEST_MS, LATEST_MS), F.lit(f"{column.name} is not a time between 2000 and 2100")
-            )
-        if column.allowed:
-            reasons = reasons.when(
-                ~field.isin(*column.allowed), F.lit(f"{column.name} is not one of {', '.join(column.allowed)}")
-            )
-        if isinstance(column.type, ListType):
-            reasons = reasons.when(F.size(field) == 0, F.lit(f"{column.name} is empty"))
-            for inner in column.type.fields:
-                name = f"{column.name}.{inner.name}"
-                if not inner.nullable:
-                    missing = F.exists(field, _is_null(inner.name))
-                    reasons = reasons.when(missing, F.lit(f"{name} is missing or not {_described(inner)} in a line"))
-                if inner.minimum is not None:
-                    low = F.exists(field, _is_below(inner.name, inner.minimum))
-                    reasons = reasons.when(low, F.lit(f"{name} is below {inner.minimum} in a line"))
-                if inner.maximum is not None:
-                    # Beyond it a line's revenue would fit no column, and one such line would stop every run.
-                    high = F.exists(field, _is_above(inner.name, inner.maximum))
-                    reasons = reasons.when(high, F.lit(f"{name} is above {inner.maximum} in a line"))
+        lists = _wrong_lists(field, column) if isinstance(column.type, ListType) else ()
+        for wrong, reason in (*_wrong_values(field, column), *lists):
+            reasons = reasons.when(wrong, F.lit(reason))
     return reasons.when(decoded[_CORRUPT].isNotNull(), F.lit("an optional field has the wrong type"))
+
+
+def _wrong_values(field: "SparkColumn", column: Column) -> "Iterator[tuple[SparkColumn, str]]":
+    """Yield what can be wrong with a field of the event, each as a condition and the reason to give."""
+    if not column.nullable:
+        yield field.isNull(), f"{column.name} is missing or not {_described(column)}"
+    if column.type == TIMESTAMP:
+        yield ~field.between(EARLIEST_MS, LATEST_MS), f"{column.name} is not a time between 2000 and 2100"
+    if column.minimum is not None:
+        yield field < column.minimum, f"{column.name} is below {column.minimum:g}"
+    if column.maximum is not None:
+        yield field > column.maximum, f"{column.name} is above {column.maximum:g}"
+    if column.allowed:
+        yield ~field.isin(*column.allowed), f"{column.name} is not one of {', '.join(column.allowed)}"
+
+
+def _wrong_lists(field: "SparkColumn", column: Column) -> "Iterator[tuple[SparkColumn, str]]":
+    """Yield what can be wrong with the lines in a field: with one of them, or with all together."""
+    assert isinstance(column.type, ListType)  # noqa: S101 - the caller looked
+    yield F.size(field) == 0, f"{column.name} is empty"
+    for inner in column.type.fields:
+        name = f"{column.name}.{inner.name}"
+        if not inner.nullable:
+            missing = F.exists(field, _is_null(inner.name))
+            yield missing, f"{name} is missing or not {_described(inner)} in a line"
+        if inner.minimum is not None:
+            yield F.exists(field, _is_below(inner.name, inner.minimum)), f"{name} is below {inner.minimum} in a line"
+        if inner.maximum is not None:
+            yield F.exists(field, _is_above(inner.name, inner.maximum)), f"{name} is above {inner.maximum} in a line"
+    names = {inner.name for inner in column.type.fields}
+    if "line_no" in names:
+        numbers = F.transform(field, lambda line: line["line_no"])
+        yield F.size(F.array_distinct(numbers)) < F.size(numbers), f"{column.name}.line_no is there twice"
+    if {"quantity", "unit_price"} <= names:
+        too_much = F.exists(field, lambda line: line["quantity"] * line["unit_price"] > GREATEST_LINE_VALUE)
+        yield too_much, f"{column.name}: quantity x unit_price is above {GREATEST_LINE_VALUE} in a line"
 
 
 def event_fields(decoded: "SparkColumn", schema: EventSchema) -> "list[SparkColumn]":

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from retail_assets.contracts.decoding import decode_json, event_fields, rejection
-from retail_assets.contracts.events import SALES_TRANSACTION
+from retail_assets.contracts.events import INVENTORY_UPDATE, SALES_TRANSACTION, EventSchema
 
 NOON = 1_767_268_800_000
 
@@ -30,14 +30,13 @@ def basket(**changes: Any) -> dict[str, Any]:
     }
 
 
-def judged(spark: SparkSession, *values: bytes) -> list[Any]:
+def judged(spark: SparkSession, *values: bytes, schema: EventSchema = SALES_TRANSACTION) -> list[Any]:
     """Decode messages and return for each its fields and, as `rejection`, the reason for refusing it."""
     frame = spark.createDataFrame([(value,) for value in values], "value binary").select(
-        decode_json(F.col("value"), SALES_TRANSACTION).alias("event")
+        decode_json(F.col("value"), schema).alias("event")
     )
     return frame.select(
-        rejection(F.col("event"), SALES_TRANSACTION).alias("rejection"),
-        *event_fields(F.col("event"), SALES_TRANSACTION),
+        rejection(F.col("event"), schema).alias("rejection"), *event_fields(F.col("event"), schema)
     ).collect()
 
 
@@ -95,6 +94,13 @@ WRONG: list[tuple[bytes, str]] = [
         ).encode(),
         "lines.unit_price is missing or not decimal(12,2)",
     ),
+    (json.dumps(basket(lines=basket()["lines"] * 2)).encode(), "lines.line_no is there twice"),
+    (
+        json.dumps(
+            basket(lines=[{"line_no": 1, "product_id": "P", "quantity": 9e4, "unit_price": 9e4, "discount": 0}])
+        ).encode(),
+        "lines: quantity x unit_price is above 999999",
+    ),
 ]
 
 
@@ -112,3 +118,22 @@ def test_a_wrong_basket_is_refused_with_the_field_in_the_reason(
     found = reasons[value]
     assert found is not None
     assert found.startswith(reason)
+
+
+def test_a_movement_of_more_than_a_store_can_hold_is_refused(spark: SparkSession) -> None:
+    movement = {
+        "event_id": "I1",
+        "store_id": "S001",
+        "product_id": "P0001",
+        "occurred_at": NOON,
+        "movement": "adjustment",
+        "quantity_delta": 1,
+        "on_hand_after": 5,
+    }
+    values = [movement, {**movement, "quantity_delta": 999_999_999.999}, {**movement, "on_hand_after": -1e6}]
+    found = judged(spark, *(json.dumps(value).encode() for value in values), schema=INVENTORY_UPDATE)
+    assert [row["rejection"] for row in found] == [
+        None,
+        "quantity_delta is above 99999",
+        "on_hand_after is below -99999",
+    ]
