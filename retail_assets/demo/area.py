@@ -1,7 +1,7 @@
 """The demo's own data: which scenario it is of, and starting afresh when that changes.
 
-A marker beside the lake says that its data are the demo's, and of which scenario. Data without the marker are
-somebody's own and are never touched.
+A marker says of which scenario the data are, in which lake and in which database. Data in any other place, or without
+the marker, are somebody's own and are never touched.
 """
 
 import shutil
@@ -28,22 +28,30 @@ def prepare_area(settings: Settings, fingerprint: str) -> bool:
         Whether data of another scenario were removed.
 
     Raises:
-        DemoError: the lake holds data that are not the demo's.
+        DemoError: lake, topics or warehouse hold data that are not the demo's, or the settings name another place.
     """
     if settings.kafka_bootstrap_servers or settings.clickhouse_host != "127.0.0.1":
         raise DemoError(
             "the demo replaces all data, so it only uses services of its own on this machine: unset "
             "RETAIL_KAFKA_BOOTSTRAP_SERVERS and RETAIL_CLICKHOUSE_HOST for it"
         )
+    lake = _lake_folder(settings)
+    place = f"lake {lake}, database {settings.clickhouse_database}"
     marker = settings.var_dir / _MARKER
-    known = marker.read_text(encoding="utf-8").strip() if marker.is_file() else None
+    lines = marker.read_text(encoding="utf-8").splitlines() if marker.is_file() else []
+    known, known_place = (lines[0], lines[1]) if len(lines) > 1 else (None, place)
+    if known_place != place:
+        # What lies in another place isn't the demo's because this folder once was: it could be anybody's.
+        raise DemoError(
+            f"{settings.var_dir} belongs to a demo with {known_place}, but the settings now say {place}: set "
+            "RETAIL_LAKE_URI and RETAIL_CLICKHOUSE_DATABASE as they were, or choose another RETAIL_VAR_DIR"
+        )
     if known == fingerprint:
         return False
-    lake = _lake_folder(settings)
     if known is None:
         _require_nothing_of_others(settings, lake)
     _remove_everything(settings, lake)
-    marker.write_text(f"{fingerprint}\n", encoding="utf-8")
+    marker.write_text(f"{fingerprint}\n{place}\n", encoding="utf-8")
     return known is not None
 
 
@@ -74,7 +82,10 @@ def _lake_folder(settings: Settings) -> Path:
         raise DemoError(
             f"the demo keeps its lake in a folder, but RETAIL_LAKE_URI is {settings.lake}: unset it for the demo"
         )
-    return Path(unquote(parts.path))
+    folder = Path(unquote(parts.path))
+    if not folder.is_absolute() or folder == Path(folder.anchor):
+        raise DemoError(f"RETAIL_LAKE_URI is {settings.lake}, which names no folder of its own: unset it for the demo")
+    return folder
 
 
 def _remove_everything(settings: Settings, lake: Path) -> None:

@@ -27,6 +27,7 @@ from retail_assets.simulator.lake import write_history
 from retail_assets.simulator.scenario import Scenario
 from retail_assets.simulator.simulation import simulate
 from retail_assets.simulator.tills import TillProducer
+from retail_local.files import locked
 from retail_local.stack import Stack
 
 _LAUNCHED_BY_DEMO = {"retail/launched_by": "demo"}
@@ -95,8 +96,17 @@ def run_demo(
             f"the demo needs {first} to {scenario.last_date}, but partitions go from RETAIL_HISTORY_START "
             f"{settings.history_start} to yesterday, {yesterday}: ask for fewer --days or set RETAIL_HISTORY_START"
         )
+    with locked(settings.var_dir / ".demo.lock", on_wait=_refuse_a_second):
+        return _run_stages(settings, scenario, started)
+
+
+def _refuse_a_second() -> None:
+    raise DemoError("another `retail demo` runs in this folder: wait for its end, or choose another RETAIL_VAR_DIR")
+
+
+def _run_stages(settings: Settings, scenario: Scenario, started: float) -> DemoReport:
     console = Console(soft_wrap=True)
-    report = DemoReport(last_date=str(scenario.last_date), seed=seed)
+    report = DemoReport(last_date=str(scenario.last_date), seed=scenario.seed)
     stages = _Stages(console, report)
     lake = LakeResource(root=settings.lake)
     api = DagsterApi(f"http://127.0.0.1:{settings.dagster_port}")
@@ -109,7 +119,7 @@ def run_demo(
 
     simulation = simulate(scenario)
     with stages.stage(
-        "history", f"{scenario.stores} stores, {scenario.products} products, {days - 1} days to the lake"
+        "history", f"{scenario.stores} stores, {scenario.products} products, {scenario.days - 1} days to the lake"
     ):
         stages.rows = sum(
             write_history(simulation, settings.lake, on_progress=lambda text: stages.note(str(text))).values()
@@ -127,6 +137,7 @@ def run_demo(
         if left_over:
             stages.note(f"ended {left_over} runs of an earlier demo")
 
+    first = scenario.first_date
     whole = partition_tags(first, scenario.last_date)
     # Training looks back this far; earlier features would serve nobody.
     learning = partition_tags(max(first, scenario.last_date - _FEATURE_DAYS), scenario.last_date)

@@ -102,7 +102,8 @@ def test_an_event_ahead_of_the_clock_is_left_out_but_a_little_skew_is_forgiven(s
 
 
 def test_amounts_that_no_column_can_hold_are_left_out_instead_of_ending_the_query(spark: SparkSession) -> None:
-    many = basket(1, lines=[line(line_no=n, quantity=99_999, unit_price=99_999, discount=0) for n in (1, 2)])
+    # No line is worth more than the contract allows, but all of them together are.
+    many = basket(1, lines=[line(line_no=n, quantity=999, unit_price=1_000, discount=0) for n in range(1, 10_102)])
     assert verdicts(spark, many, basket(2)) == ["too_large", None]
 
 
