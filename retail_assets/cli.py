@@ -3,42 +3,26 @@
 Belongs here: arguments, and turning what the platform explains into one line. Does not belong here: work.
 """
 
-import functools
+import contextlib
 import sys
 import warnings
-from collections.abc import Callable
 from datetime import date, datetime
-from typing import Any, TypeVar
 
 import click
 
 from retail_assets import __version__
-from retail_assets.settings import SettingsError, load_settings
+from retail_assets.explained import explained
+from retail_assets.settings import SettingsError, load_settings, unknown_variables
 from retail_local import commands as local
-from retail_local.errors import StackError
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def explained(function: _Command) -> _Command:
-    """Show the errors that the platform explains as one line, without a traceback."""
-
-    @functools.wraps(function)
-    def wrapped(*arguments: Any, **options: Any) -> Any:
-        from retail_assets.demo.errors import EXPLAINED
-
-        try:
-            return function(*arguments, **options)
-        except (SettingsError, StackError, *EXPLAINED) as error:
-            raise click.ClickException(str(error)) from None
-
-    return wrapped  # type: ignore[return-value]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="retail")
 def main() -> None:
     """Retail Assets: from the till to the reorder, on one machine or many."""
+    with contextlib.suppress(SettingsError):  # each command says itself what is wrong with the settings
+        for sentence in unknown_variables():
+            click.echo(f"Warning: {sentence}", err=True)
 
 
 @main.command()

@@ -6,17 +6,25 @@ a setting does.
 """
 
 import functools
+import os
+from datetime import date
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo, available_timezones
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from retail_assets.paths import project_root
 
 ENV_PREFIX: Final = "RETAIL_"
+#: Variables with the prefix that are not settings of the platform: the streaming service's own, and marks of processes.
+_NOT_OURS: Final = ("RETAIL_STREAM_", "RETAIL_STACK")
+#: Of the checkout, not of the folder that a command happens to be typed in.
+_ENV_FILE: Final = project_root() / ".env"
 
 
 class SettingsError(Exception):
@@ -38,6 +46,13 @@ class Orchestrator(StrEnum):
     AIRFLOW = "airflow"
 
 
+def _real_date(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError("should be a date such as 2025-01-01") from None
+
+
 def _known_time_zone(name: str) -> str:
     if name not in available_timezones():
         raise ValueError("should be an IANA time zone such as Europe/Berlin")
@@ -46,6 +61,7 @@ def _known_time_zone(name: str) -> str:
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 TimeZoneName = Annotated[str, AfterValidator(_known_time_zone)]
+DateText = Annotated[str, AfterValidator(_real_date)]
 
 
 class Settings(BaseSettings):
@@ -53,7 +69,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
-        env_file=".env",
+        env_file=_ENV_FILE,
         extra="ignore",
         frozen=True,
         validate_default=True,
@@ -67,13 +83,18 @@ class Settings(BaseSettings):
     java_home: Path | None = Field(default=None, description="a Java 17+ home; otherwise JAVA_HOME, then the PATH")
 
     time_zone: TimeZoneName = Field(default="Europe/Berlin", description="the retailer's own time zone")
-    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$", description="ISO 4217 code of all money columns")
-    history_start: str = Field(
-        default="2025-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$", description="first business date of the partitions"
+    currency: str = Field(
+        default="EUR", pattern=r"^[A-Z]{3}$", examples=["EUR"], description="ISO 4217 code of all money columns"
     )
+    history_start: DateText = Field(default="2025-01-01", description="first business date of the partitions")
     orchestrator: Orchestrator = Orchestrator.DAGSTER
 
-    kafka_bootstrap_servers: str = Field(default="", description="host:port,…; empty means the local broker")
+    kafka_bootstrap_servers: str = Field(
+        default="",
+        pattern=r"^$|^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$",
+        examples=["broker-1:9092,broker-2:9092"],
+        description="host:port,…; empty means the local broker",
+    )
     kafka_port: Port = 9092
     kafka_controller_port: Port = 9093
     kafka_max_events_per_run: int = Field(default=2_000_000, ge=1, description="cap of one offset range")
@@ -86,14 +107,14 @@ class Settings(BaseSettings):
 
     clickhouse_host: str = "127.0.0.1"
     clickhouse_port: Port = 8123
-    clickhouse_database: str = Field(default="retail", pattern=r"^[a-z][a-z0-9_]*$")
+    clickhouse_database: str = Field(default="retail", pattern=r"^[a-z][a-z0-9_]*$", examples=["retail"])
     clickhouse_user: str = "etl"
     clickhouse_password: SecretStr = Field(
         default=SecretStr(""), description="empty means the one that was generated at the local stack's first start"
     )
 
     spark_master: str = "local[*]"
-    spark_driver_memory: str = Field(default="2g", pattern=r"^\d+[kmgt]$")
+    spark_driver_memory: str = Field(default="2g", pattern=r"^\d+[kmgt]$", examples=["2g"])
     spark_shuffle_partitions: int = Field(default=8, ge=1)
 
     dagster_port: Port = 3000
@@ -101,7 +122,11 @@ class Settings(BaseSettings):
     @field_validator("var_dir", "cache_dir")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
-        return path.expanduser().resolve()
+        resolved = path.expanduser().resolve()
+        nearest = next(one for one in (resolved, *resolved.parents) if one.exists())
+        if not nearest.is_dir():
+            raise ValueError(f"should be a folder, but {nearest} is a file")
+        return resolved
 
     @field_validator("lake_uri")
     @classmethod
@@ -166,6 +191,7 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: one line for each variable that is wrong.
     """
+    _lines_of_env_file()
     try:
         return Settings()
     except ValidationError as error:
@@ -173,8 +199,35 @@ def load_settings() -> Settings:
         for problem in error.errors():
             name = ENV_PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
             shown = "(hidden)" if any(word in name for word in ("PASSWORD", "SECRET")) else repr(problem["input"])
-            lines.append(f"{name} is {shown}: {problem['msg'].removeprefix('Value error, ')}")
+            should = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "string_pattern_mismatch":
+                should = f"should look like {(Settings.model_fields[str(problem['loc'][0])].examples or [''])[0]}"
+            lines.append(f"{name} is {shown}: {should}")
         raise SettingsError("\n".join(lines)) from None
+
+
+def unknown_variables() -> list[str]:
+    """Return a sentence for each variable that looks like a setting and is none, with the name that was likely meant.
+
+    Raises:
+        SettingsError: `.env` is no text.
+    """
+    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
+    sentences = []
+    for name in sorted({*_lines_of_env_file(), *os.environ}):
+        if name.startswith(ENV_PREFIX) and name not in known and not name.startswith(_NOT_OURS):
+            near = get_close_matches(name, known, n=1)
+            sentences.append(f"{name} is no setting" + (f": did you mean {near[0]}?" if near else ""))
+    return sentences
+
+
+def _lines_of_env_file() -> dict[str, str | None]:
+    try:
+        return dotenv_values(_ENV_FILE)
+    except (UnicodeDecodeError, OSError) as error:
+        raise SettingsError(
+            f"{_ENV_FILE} can't be read ({error}): save it as a text file in UTF-8, or move it away"
+        ) from None
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from retail_assets.settings import Settings, SettingsError, load_settings
+from retail_assets.settings import Settings, SettingsError, load_settings, unknown_variables
 
 
 def test_a_wrong_setting_is_named_with_what_it_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +38,40 @@ def test_everything_lies_below_the_folder_that_is_set(tmp_path: Path) -> None:
     settings = Settings(var_dir=tmp_path)
     assert settings.lake == (tmp_path.resolve() / "lake").as_uri()
     assert settings.dagster_home.is_relative_to(tmp_path.resolve())
+
+
+def test_a_date_that_no_calendar_has_is_refused_with_one_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETAIL_HISTORY_START", "2025-13-45")
+    with pytest.raises(SettingsError, match="RETAIL_HISTORY_START is '2025-13-45': should be a date such as"):
+        load_settings()
+
+
+def test_a_text_of_the_wrong_form_is_refused_with_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETAIL_SPARK_DRIVER_MEMORY", "lots")
+    monkeypatch.setenv("RETAIL_KAFKA_BOOTSTRAP_SERVERS", "broker")
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    lines = str(error.value).splitlines()
+    assert "RETAIL_SPARK_DRIVER_MEMORY is 'lots': should look like 2g" in lines
+    assert "RETAIL_KAFKA_BOOTSTRAP_SERVERS is 'broker': should look like broker-1:9092,broker-2:9092" in lines
+
+
+def test_a_folder_that_is_a_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RETAIL_VAR_DIR", str(tmp_path / "file" / "var"))
+    with pytest.raises(SettingsError, match=r"should be a folder, but .*file is a file"):
+        load_settings()
+
+
+def test_a_variable_that_is_no_setting_is_named_with_the_one_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETAIL_KAFKA_PROT", "9092")
+    monkeypatch.setenv("RETAIL_STREAM_TRIGGER_SECONDS", "2")
+    assert unknown_variables() == ["RETAIL_KAFKA_PROT is no setting: did you mean RETAIL_KAFKA_PORT?"]
+
+
+def test_a_file_of_settings_that_is_no_text_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / ".env"
+    broken.write_bytes(b"RETAIL_CURRENCY=\xff\xfe")
+    monkeypatch.setattr("retail_assets.settings._ENV_FILE", broken)
+    with pytest.raises(SettingsError, match="save it as a text file in UTF-8"):
+        load_settings()

@@ -5,44 +5,30 @@ one line on standard error and exit code 1.
 """
 
 import contextlib
-import functools
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
-from retail_assets.settings import SettingsError, load_settings
+from retail_assets.settings import SettingsError, load_settings, unknown_variables
 from retail_local import jars as jars_store
 from retail_local import logs as log_reader
 from retail_local.doctor import Finding, examine
 from retail_local.errors import StackError
+from retail_local.explain import one_line_errors
 from retail_local.jars_lock import read_lock
 from retail_local.services import SERVICES, default_services, find_service
 from retail_local.stack import MIN_FREE_BYTES, ServiceStatus, Stack
 from retail_local.supervision import log_file
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 
 _service_names = click.Choice(list(SERVICES))
-
-
-def _one_line_errors(function: _Command) -> _Command:
-    """Turn what the stack explains into click's own error, which has no traceback."""
-
-    @functools.wraps(function)
-    def wrapped(*arguments: Any, **options: Any) -> Any:
-        try:
-            return function(*arguments, **options)
-        except (StackError, SettingsError) as error:
-            raise click.ClickException(str(error)) from None
-
-    return wrapped  # type: ignore[return-value]
+_one_line_errors: Final = one_line_errors()
 
 
 @click.command()
@@ -109,7 +95,9 @@ def status(as_json: bool) -> None:
 def doctor(context: click.Context, as_json: bool) -> None:
     """Look over all that the stack needs. Each problem comes with its mend; exit code 1 if there is one."""
     try:
-        findings = [Finding("settings", ok=True, text="all of them are right"), *examine(load_settings())]
+        unknown = [Finding("settings", ok=False, text=sentence) for sentence in unknown_variables()]
+        known = load_settings()
+        findings = [*(unknown or [Finding("settings", ok=True, text="all of them are right")]), *examine(known)]
     except SettingsError as error:
         findings = [Finding("settings", ok=False, text=line) for line in str(error).splitlines()]
     if as_json:

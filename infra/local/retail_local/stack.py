@@ -123,6 +123,7 @@ class Stack:
         """
         names = default_services(self._settings) if services is None else list(dict.fromkeys(services))
         chosen = [find_service(name) for name in names]
+        self._make_folder()
         self._require_disk()
         begun = time.monotonic()
         with self._alone(on_progress):
@@ -263,9 +264,17 @@ class Stack:
         except psutil.TimeoutExpired:
             on_progress("stack", "it takes too long: ending what is left")
 
+    def _make_folder(self) -> None:
+        try:
+            self._settings.var_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StackError(
+                f"the folder {self._settings.var_dir} can't be made ({error.strerror}): set RETAIL_VAR_DIR to a "
+                "folder that you may write to"
+            ) from None
+
     def _require_disk(self) -> None:
-        existing = next(path for path in (self._settings.var_dir, *self._settings.var_dir.parents) if path.is_dir())
-        free = shutil.disk_usage(existing).free
+        free = shutil.disk_usage(self._settings.var_dir).free
         if free < self._min_free_bytes:
             raise DiskFullError(
                 f"only {free / 1e9:.2f} GB are free for {self._settings.var_dir}, and {self._min_free_bytes / 1e9:.2f} "
@@ -274,10 +283,10 @@ class Stack:
 
     @contextmanager
     def _alone(self, on_progress: Progress) -> Iterator[None]:
-        folder = self._settings.var_dir
-        folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         with locked(
-            folder / ".stack.lock", on_wait=lambda: on_progress("stack", "waiting for another `retail up` or `down`")
+            self._settings.var_dir / ".stack.lock",
+            on_wait=lambda: on_progress("stack", "waiting for another `retail up` or `down`"),
         ):
             yield
 
