@@ -91,6 +91,11 @@ check_disk() {
 choose_installer() {
   # uv is several times faster, but doesn't read pip's settings: who has set up a mirror for pip keeps it.
   if [ -n "${INSTALLER:-}" ]; then
+    case $INSTALLER in
+      pip) ;;
+      uv) command -v uv >/dev/null 2>&1 || die "INSTALLER=uv, but uv is not on the PATH: install it, or say INSTALLER=pip" ;;
+      *) die "INSTALLER=$INSTALLER is neither pip nor uv: say one of them, or leave it out" ;;
+    esac
     printf '%s' "$INSTALLER"
   elif ! command -v uv >/dev/null 2>&1; then
     printf pip
@@ -154,7 +159,7 @@ main() {
   make_venv "$python" "$installer"
   rm -f "$stamp"
   : >"$running"
-  say "installing the packages of $lock with $installer (about 3 GB; some minutes the first time)"
+  say "installing the packages of $lock with $installer (about 1 GB to download and 3 GB on the disk; some minutes the first time)"
   install "$installer" --require-hashes -r "$lock"
   say "installing the project"
   install "$installer" --no-build-isolation -e .

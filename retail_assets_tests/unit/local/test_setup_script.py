@@ -37,8 +37,9 @@ class Checkout:
         self._script = script
 
     def program(self, name: str, body: str) -> None:
-        """Put a program on the PATH."""
+        """Put a program on the PATH, in the place of one that is there."""
         path = self.path / name
+        path.unlink(missing_ok=True)
         path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
         path.chmod(0o755)
 
@@ -106,10 +107,23 @@ def test_a_python_that_was_named_and_is_not_there_is_an_error(checkout: Checkout
     assert "PYTHON=python9 was not found" in checkout.run(PYTHON="python9").stderr
 
 
+@pytest.mark.parametrize(
+    ("installer", "said"),
+    [("conda", "INSTALLER=conda is neither pip nor uv"), ("uv", "INSTALLER=uv, but uv is not on the PATH")],
+)
+def test_an_installer_that_is_not_there_is_an_error(checkout: Checkout, installer: str, said: str):
+    checkout.java(JAVA_17)
+    checkout.program("python3", "exit 0")
+    checkout.program("df", 'echo "Filesystem 1024-blocks Used Available"; echo "/dev/disk 1 1 9999999 1% /"')
+    answer = checkout.run(INSTALLER=installer)
+    assert answer.returncode == 1
+    assert said in answer.stderr
+    assert not (checkout.root / ".venv").exists()
+
+
 def test_a_full_disk_is_found_before_the_download(checkout: Checkout):
     checkout.java(JAVA_17)
     checkout.program("python3", "exit 0")
-    (checkout.path / "df").unlink()
     checkout.program("df", 'echo "Filesystem 1024-blocks Used Available"; echo "/dev/disk 1 1 1234567 1% /"')
     answer = checkout.run()
     assert answer.returncode == 1
