@@ -16,6 +16,8 @@ LOCATION: Final = "retail_assets"
 REPOSITORY: Final = "__repository__"
 _TIMEOUT_SECONDS: Final = 30
 _POLL_SECONDS: Final = 1.0
+#: How long a run is followed while the webserver is away: a supervisor brings it back, and the run doesn't need it.
+_PATIENCE_SECONDS: Final = 90.0
 _DONE: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
 _LAUNCH: Final = """
@@ -70,6 +72,10 @@ class LaunchError(Exception):
     """Dagster can't be reached, or refuses the run."""
 
 
+class UnreachableError(LaunchError):
+    """Dagster doesn't answer at all."""
+
+
 class RunFailedError(Exception):
     """A run failed or was cancelled. The message names the step and the cause."""
 
@@ -106,13 +112,15 @@ class RunResult:
 class DagsterApi:
     """One Dagster webserver."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience_seconds: float = _PATIENCE_SECONDS) -> None:
         """Say where.
 
         Args:
             url: such as `http://127.0.0.1:3000`.
+            patience_seconds: how long a run is followed while the webserver doesn't answer.
         """
         self.url = url
+        self._patience_seconds = patience_seconds
 
     def launch(self, job: str, *, tags: Mapping[str, str], run_config: Mapping[str, Any] | None = None) -> str:
         """Start a run and return its id.
@@ -165,7 +173,7 @@ class DagsterApi:
         causes: list[str] = []
         cursor: str | None = None
         while True:
-            run = self._ask(_FOLLOW, {"runId": run_id, "cursor": cursor})["runOrError"]
+            run = self._ask_patiently(_FOLLOW, {"runId": run_id, "cursor": cursor})["runOrError"]
             if run["__typename"] != "Run":
                 raise LaunchError(f"Dagster doesn't know run {run_id} of {job}")
             events = run["eventConnection"]["events"]
@@ -214,7 +222,20 @@ class DagsterApi:
                 chain = [link["error"]["message"] for link in event["error"]["errorChain"]] or [
                     event["error"]["message"]
                 ]
-                causes.append(f"{event['stepKey']}: {chain[-1].strip().splitlines()[0]}")
+                causes.append(f"{event['stepKey']}: {_telling_line(chain[-1])}")
+            case "RunFailureEvent" if not causes:
+                # No step failed: the run's process is gone, or never came to life.
+                causes.append(_telling_line(event["message"]))
+
+    def _ask_patiently(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        deadline = time.monotonic() + self._patience_seconds
+        while True:
+            try:
+                return self._ask(query, variables)
+            except UnreachableError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_SECONDS)
 
     def _ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -223,7 +244,7 @@ class DagsterApi:
             )
             answer = response.json()
         except (requests.RequestException, ValueError) as error:
-            raise LaunchError(
+            raise UnreachableError(
                 f"Dagster at {self.url} doesn't answer ({type(error).__name__}): run `retail status`, "
                 "start it with `retail up`"
             ) from error
@@ -231,6 +252,12 @@ class DagsterApi:
             raise LaunchError(f"Dagster at {self.url} refuses the question: {answer['errors'][0]['message']}")
         data: dict[str, Any] = answer["data"]
         return data
+
+
+def _telling_line(message: str) -> str:
+    """Return the line of an error's text that says what is wrong: of a Python worker's traceback, the last."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()] or ["an error without a text"]
+    return lines[-1] if any(line.startswith("Traceback") for line in lines) else lines[0]
 
 
 def partition_tags(first: date, last: date) -> dict[str, str]:
