@@ -30,29 +30,47 @@ def prepare_area(settings: Settings, fingerprint: str) -> bool:
     Raises:
         DemoError: lake, topics or warehouse hold data that are not the demo's, or the settings name another place.
     """
-    if settings.kafka_bootstrap_servers or settings.clickhouse_host != "127.0.0.1":
-        raise DemoError(
-            "the demo replaces all data, so it only uses services of its own on this machine: unset "
-            "RETAIL_KAFKA_BOOTSTRAP_SERVERS and RETAIL_CLICKHOUSE_HOST for it"
-        )
+    place = require_place(settings)
     lake = _lake_folder(settings)
-    place = f"lake {lake}, database {settings.clickhouse_database}"
-    marker = settings.var_dir / _MARKER
-    lines = marker.read_text(encoding="utf-8").splitlines() if marker.is_file() else []
-    known, known_place = (lines[0], lines[1]) if len(lines) > 1 else (None, place)
-    if known_place != place:
-        # What lies in another place isn't the demo's because this folder once was: it could be anybody's.
-        raise DemoError(
-            f"{settings.var_dir} belongs to a demo with {known_place}, but the settings now say {place}: set "
-            "RETAIL_LAKE_URI and RETAIL_CLICKHOUSE_DATABASE as they were, or choose another RETAIL_VAR_DIR"
-        )
+    known, _ = _marker_of(settings)
     if known == fingerprint:
         return False
     if known is None:
         _require_nothing_of_others(settings, lake)
     _remove_everything(settings, lake)
-    marker.write_text(f"{fingerprint}\n{place}\n", encoding="utf-8")
+    (settings.var_dir / _MARKER).write_text(f"{fingerprint}\n{place}\n", encoding="utf-8")
     return known is not None
+
+
+def require_place(settings: Settings) -> str:
+    """Make sure that the demo may use the lake, broker and warehouse of these settings, before anything is started.
+
+    Returns:
+        Lake and database, as the marker names them.
+
+    Raises:
+        DemoError: they lie on other machines or in an object store, or the folder belongs to a demo elsewhere.
+    """
+    if settings.kafka_bootstrap_servers or settings.clickhouse_host != "127.0.0.1":
+        raise DemoError(
+            "the demo replaces all data, so it only uses services of its own on this machine: unset "
+            "RETAIL_KAFKA_BOOTSTRAP_SERVERS and RETAIL_CLICKHOUSE_HOST for it"
+        )
+    place = f"lake {_lake_folder(settings)}, database {settings.clickhouse_database}"
+    _, known_place = _marker_of(settings)
+    if known_place not in (None, place):
+        # What lies in another place isn't the demo's because this folder once was: it could be anybody's.
+        raise DemoError(
+            f"{settings.var_dir} belongs to a demo with {known_place}, but the settings now say {place}: set "
+            "RETAIL_LAKE_URI and RETAIL_CLICKHOUSE_DATABASE as they were, or choose another RETAIL_VAR_DIR"
+        )
+    return place
+
+
+def _marker_of(settings: Settings) -> tuple[str, str] | tuple[None, None]:
+    marker = settings.var_dir / _MARKER
+    lines = marker.read_text(encoding="utf-8").splitlines() if marker.is_file() else []
+    return (lines[0], lines[1]) if len(lines) > 1 else (None, None)
 
 
 def _require_nothing_of_others(settings: Settings, lake: Path) -> None:

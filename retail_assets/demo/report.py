@@ -105,11 +105,11 @@ def count(settings: Settings, lake: LakeResource, last_date: date, report: DemoR
 
 
 def urgent_reorders(lake: LakeResource, last_date: date, n: int = 10) -> pl.DataFrame:
-    """Return the most urgent proposals, with the names that people use: store, product, risk, reason."""
+    """Return the most urgent orders to place, with the names that people use: store, product, risk, reason."""
     stores = lake.read(REFERENCE_STORES, columns=["store_id", "name"]).rename({"name": "store"})
     products = lake.read(REFERENCE_PRODUCTS, columns=["product_id", "name"]).rename({"name": "product"})
     return (
-        most_urgent(lake.read(INVENTORY_REORDER_POINTS, on=last_date), n)
+        most_urgent(lake.read(INVENTORY_REORDER_POINTS, on=last_date).filter(pl.col("order_quantity") > 0), n)
         .join(stores, on="store_id", how="left", maintain_order="left")
         .join(products, on="product_id", how="left", maintain_order="left")
         .select(pl.coalesce("store", "store_id"), pl.coalesce("product", "product_id"), "stockout_risk", "reason")

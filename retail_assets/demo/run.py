@@ -3,10 +3,12 @@
 Every stage can be repeated: after a crash anywhere, running the demo again makes it right.
 """
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from types import FrameType
 
 from rich.console import Console
 from rich.table import Table as Grid
@@ -14,7 +16,7 @@ from rich.table import Table as Grid
 from retail_assets.assets.models import TrainingConfig
 from retail_assets.contracts.tables import FORECAST_HORIZON_DAYS
 from retail_assets.contracts.topics import EVENT_TOPICS, TOPICS
-from retail_assets.demo.area import prepare_area
+from retail_assets.demo.area import prepare_area, require_place
 from retail_assets.demo.errors import DemoError
 from retail_assets.demo.report import DemoReport, Stage, count, urgent_reorders
 from retail_assets.resources.clickhouse import connect
@@ -96,8 +98,28 @@ def run_demo(
             f"the demo needs {first} to {scenario.last_date}, but partitions go from RETAIL_HISTORY_START "
             f"{settings.history_start} to yesterday, {yesterday}: ask for fewer --days or set RETAIL_HISTORY_START"
         )
-    with locked(settings.var_dir / ".demo.lock", on_wait=_refuse_a_second):
+    require_place(settings)
+    with _interruptible(settings), locked(settings.var_dir / ".demo.lock", on_wait=_refuse_a_second):
         return _run_stages(settings, scenario, started)
+
+
+@contextmanager
+def _interruptible(settings: Settings) -> Iterator[None]:
+    """Answer Ctrl-C and SIGTERM with what is left running and how to go on."""
+
+    def ask_to_end(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, ask_to_end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise DemoError(
+            "interrupted; the services, and a run that had begun, go on: `retail down` ends them, "
+            f"http://127.0.0.1:{settings.dagster_port}/runs shows them, and the demo can be run again at any time"
+        ) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _refuse_a_second() -> None:
@@ -186,8 +208,9 @@ def _run_job(api: DagsterApi, job: str, tags: dict[str, str], stages: _Stages) -
 
 def _show(console: Console, report: DemoReport, lake: LakeResource, last_date: date, settings: Settings) -> None:
     console.print()
-    console.print("[bold]The ten most urgent reorders[/bold]")
-    for store, product, risk, reason in urgent_reorders(lake, last_date).iter_rows():
+    urgent = urgent_reorders(lake, last_date)
+    console.print("[bold]The most urgent reorders[/bold], by the units that would be missed without them")
+    for store, product, risk, reason in urgent.iter_rows():
         console.print(
             f"  [bold]{store}[/bold], {product}: {reason} [dim]({risk:.0%} risk of running out)[/dim]", highlight=False
         )

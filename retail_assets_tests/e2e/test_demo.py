@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import clickhouse_connect
 import psutil
 import pytest
+from clickhouse_connect.driver.client import Client
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -32,6 +34,7 @@ COUNTS = (
     "forecast_rows",
     "reorder_rows",
 )
+MARTS = ("dim_date", "dim_store", "dim_product", "dim_supplier", "v_sales", "v_inventory", "v_forecast", "v_reorder")
 
 
 def free_ports(count: int) -> list[int]:
@@ -78,6 +81,16 @@ class Demo:
         report: dict[str, Any] = json.loads((self.folder / "reports" / "demo.json").read_text())
         return report
 
+    def reader(self) -> Client:
+        """Return a connection of the reader's, from outside of the platform."""
+        return clickhouse_connect.get_client(
+            host="127.0.0.1",
+            port=int(self.environment["RETAIL_CLICKHOUSE_PORT"]),
+            username="bi_reader",
+            password=(self.folder / "secrets" / "clickhouse_bi_reader").read_text().strip(),
+            database="retail",
+        )
+
     def wait_for(self, text: str, process: subprocess.Popen[bytes]) -> None:
         while text not in self.log.read_text():
             assert process.poll() is None, self.log.read_text()
@@ -100,6 +113,11 @@ class Demo:
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
         return None
+
+
+def rows_of_marts(client: Client) -> dict[str, int]:
+    """Return how many rows each mart shows."""
+    return {mart: int(str(client.command(f"SELECT count() FROM {mart}"))) for mart in MARTS}
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +148,20 @@ def test_a_demo_whose_broker_is_killed_goes_on_or_says_so_in_one_line(demo: Demo
     # The message that names the job comes after the tills; the run then has nothing left to lose here.
     while process.poll() is None and "daily_etl" not in demo.log.read_text():
         time.sleep(0.1)
-    if process.poll() is None:
-        process.kill()
+    process.terminate()
+    assert process.wait() == 1
     assert "Traceback" not in demo.log.read_text()
+    assert "Error:" in demo.log.read_text()
+
+
+def test_a_second_demo_in_the_folder_is_refused_and_an_interrupted_one_says_how_to_go_on(demo: Demo) -> None:
+    process = demo.start()
+    demo.wait_for("daily_etl", process)
+    second = demo.retail("demo", *SMALL)
+    assert (second.returncode, "another `retail demo` runs in this folder" in second.stderr) == (1, True)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 1
+    assert "Error: interrupted; the services, and a run that had begun, go on: `retail down`" in demo.log.read_text()
 
 
 def test_a_demo_whose_warehouse_is_killed_goes_on_or_says_so_in_one_line(demo: Demo) -> None:
@@ -151,29 +180,31 @@ def test_after_all_that_the_books_balance_and_running_again_changes_no_count(dem
     assert first["core_units"] == first["fact_sales_units"] > 0
     assert first["forecast_rows"] == first["series"] * 7
     assert first["reorder_rows"] == first["series"] == 30
-    again = demo.run()
+    process = demo.start()
+    client = demo.reader()
+    before = rows_of_marts(client)
+    readings = []
+    # The demo writes every mart anew; a reader never sees one that is empty or half written.
+    while process.poll() is None:
+        readings.append(rows_of_marts(client))
+        time.sleep(0.05)
+    client.close()
+    assert process.wait() == 0, demo.log.read_text()
+    assert len(readings) > 50
+    assert all(reading == before for reading in readings), [one for one in readings if one != before][:3]
+    again = demo.report()
     assert {key: again[key] for key in COUNTS} == {key: first[key] for key in COUNTS}
 
 
-def test_another_process_reads_all_marts_as_the_reader(demo: Demo) -> None:
-    client = clickhouse_connect.get_client(
-        host="127.0.0.1",
-        port=int(demo.environment["RETAIL_CLICKHOUSE_PORT"]),
-        username="bi_reader",
-        password=(demo.folder / "secrets" / "clickhouse_bi_reader").read_text().strip(),
-        database="retail",
-    )
-    for mart in (
-        "dim_date",
-        "dim_store",
-        "dim_product",
-        "dim_supplier",
-        "v_sales",
-        "v_inventory",
-        "v_forecast",
-        "v_reorder",
-    ):
-        assert int(str(client.command(f"SELECT count() FROM {mart}"))) > 0, mart
+def test_what_was_removed_from_the_folder_is_made_again(demo: Demo) -> None:
+    before = demo.report()
+    assert demo.retail("down").returncode == 0
+    for piece in ("lake/core", "lake/raw/pos_events", "warehouse", "dagster", "secrets"):
+        shutil.rmtree(demo.folder / piece)
+    after = demo.run()
+    assert {key: after[key] for key in COUNTS} == {key: before[key] for key in COUNTS}
+    client = demo.reader()
+    assert min(rows_of_marts(client).values()) > 0
     client.close()
 
 

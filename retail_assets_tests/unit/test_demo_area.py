@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from retail_assets.demo.area import prepare_area
+from retail_assets.demo.area import prepare_area, require_place
 from retail_assets.demo.errors import DemoError
 from retail_assets.settings import Settings
 
@@ -44,3 +44,13 @@ def test_another_database_than_the_marker_names_is_refused(marked: Path) -> None
 def test_a_lake_that_is_the_whole_disk_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DemoError, match="names no folder"):
         prepare_area(settings_of(tmp_path, lake_uri="file:///"), "abc")
+
+
+def test_a_lake_in_an_object_store_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match="keeps its lake in a folder"):
+        require_place(settings_of(tmp_path, lake_uri="s3a://bucket/lake"))
+
+
+def test_a_broker_elsewhere_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match="services of its own on this machine"):
+        require_place(settings_of(tmp_path, kafka_bootstrap_servers="broker.example:9092"))
