@@ -4,7 +4,9 @@ Belongs here: its configuration, its log's configuration, the first formatting o
 are not made here; they are part of the contracts.
 """
 
+import base64
 import subprocess
+import uuid
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +15,6 @@ from retail_local import jars
 from retail_local.errors import StackError
 from retail_local.files import write_atomically
 from retail_local.java import find_java
-from retail_local.passwords import KAFKA_CLUSTER_ID, read_secret
 from retail_local.ports import LOOPBACK
 
 _FORMAT_SECONDS: Final = 120
@@ -38,6 +39,22 @@ class BrokerError(StackError):
 def data_dir(settings: Settings) -> Path:
     """Where the broker keeps its log segments."""
     return settings.var_dir / "kafka" / "data"
+
+
+def cluster_id(settings: Settings) -> str | None:
+    """Return the id that the broker's folder was formatted with, or None before that."""
+    meta = data_dir(settings) / "meta.properties"
+    if not meta.is_file():
+        return None
+    known = dict(line.split("=", 1) for line in meta.read_text(encoding="utf-8").splitlines() if "=" in line)
+    return known.get("cluster.id")
+
+
+def _new_cluster_id() -> str:
+    # Kafka's form of a UUID: its 16 bytes in URL-safe base64 without padding; a leading dash would read as an option.
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return text
 
 
 def server_properties(settings: Settings) -> str:
@@ -93,7 +110,7 @@ def prepare(settings: Settings) -> None:
     """Write the configuration, and format the broker's folder at the first start.
 
     Raises:
-        BrokerError: Kafka refused to format it, or the folder belongs to another cluster.
+        BrokerError: Kafka refused to format it.
         JarsError: the jars of the broker are missing.
         JavaError: there is no Java.
     """
@@ -101,22 +118,13 @@ def prepare(settings: Settings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "server.properties", server_properties(settings))
     write_atomically(folder / "log4j2.properties", _LOG4J)
-    cluster_id = read_secret(settings, KAFKA_CLUSTER_ID)
-    meta = data_dir(settings) / "meta.properties"
-    if meta.is_file():
-        known = dict(line.split("=", 1) for line in meta.read_text(encoding="utf-8").splitlines() if "=" in line)
-        if known.get("cluster.id") == cluster_id:
-            return
-        raise BrokerError(
-            f"{data_dir(settings)} belongs to Kafka cluster {known.get('cluster.id')}, but "
-            f"{settings.secrets_dir / KAFKA_CLUSTER_ID} says {cluster_id}: restore that file, or remove the folder "
-            "if its events may go"
-        )
+    if cluster_id(settings) is not None:
+        return
     answer = subprocess.run(
         [
             *_java(settings, "-Xmx128m"),
             *("kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted"),
-            *("-t", cluster_id, "-c", str(folder / "server.properties")),
+            *("-t", _new_cluster_id(), "-c", str(folder / "server.properties")),
         ],
         capture_output=True,
         text=True,

@@ -15,8 +15,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from retail_assets.settings import Settings
+from retail_local import broker
 from retail_local.errors import StackError
-from retail_local.passwords import KAFKA_CLUSTER_ID, read_secret
 from retail_local.ports import LOOPBACK
 
 _SECONDS: Final = 5
@@ -54,8 +54,8 @@ def kafka(settings: Settings) -> str:
             with contextlib.suppress(KafkaError, OSError):
                 client.close()
     found = str(cluster.get("cluster_id"))
-    expected = read_secret(settings, KAFKA_CLUSTER_ID)
-    if expected and found != expected:
+    expected = broker.cluster_id(settings)
+    if expected is not None and found != expected:
         raise UnhealthyError(f"another Kafka cluster ({found}) answers on port {settings.kafka_port}")
     return f"{topics} topics"
 

@@ -3,11 +3,9 @@
 Belongs here: names, making and permissions of those files. Nothing here is ever printed or logged.
 """
 
-import base64
 import json
 import os
 import secrets
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -15,7 +13,6 @@ from typing import Final
 from retail_assets.settings import Settings
 from retail_local.files import PRIVATE_FILE, private_dir
 
-KAFKA_CLUSTER_ID: Final = "kafka_cluster_id"
 S3_ACCESS_KEY: Final = "s3_access_key"
 S3_SECRET_KEY: Final = "s3_secret_key"  # noqa: S105 -- the name of a file
 S3_CONFIG: Final = "s3_identities.json"
@@ -27,17 +24,9 @@ def _token() -> str:
     return secrets.token_urlsafe(_BYTES)
 
 
-def _kafka_id() -> str:
-    # Kafka's form of a UUID: its 16 bytes in URL-safe base64 without padding; a leading dash would read as an option.
-    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
-        pass
-    return text
-
-
 _GENERATED: Final[dict[str, Callable[[], str]]] = {
     "clickhouse_etl": _token,
     "clickhouse_bi_reader": _token,
-    KAFKA_CLUSTER_ID: _kafka_id,
     S3_ACCESS_KEY: lambda: secrets.token_hex(10),
     S3_SECRET_KEY: _token,
     # Its admin server cannot be switched off and is open unless it gets a password; in a file, for `ps` shows options.

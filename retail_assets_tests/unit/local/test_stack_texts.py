@@ -15,7 +15,7 @@ from retail_assets.settings import Settings
 from retail_local import broker, logs, ports
 from retail_local.files import locked
 from retail_local.launch import Spec
-from retail_local.passwords import ensure_secrets, loose_permissions, read_secret
+from retail_local.passwords import ensure_secrets, loose_permissions
 from retail_local.ports import PortInUseError, PortUse
 from retail_local.services import (
     SERVICES,
@@ -149,7 +149,7 @@ def test_a_nearly_full_disk_refuses_the_start(settings: Settings, monkeypatch: p
 def test_secrets_are_private_and_made_once(settings: Settings):
     ensure_secrets(settings)
     before = {path.name: path.read_text(encoding="utf-8") for path in settings.secrets_dir.iterdir()}
-    assert {"clickhouse_etl", "clickhouse_bi_reader", "kafka_cluster_id"} <= set(before)
+    assert {"clickhouse_etl", "clickhouse_bi_reader"} <= set(before)
     assert len(set(before.values())) == len(before)
     assert loose_permissions(settings) == []
     ensure_secrets(settings)
@@ -163,14 +163,14 @@ def test_a_secret_that_others_can_read_is_found(settings: Settings):
     assert loose_permissions(settings) == [settings.secrets_dir / "clickhouse_etl"]
 
 
-def test_a_kafka_folder_of_another_cluster_is_not_touched(settings: Settings):
-    ensure_secrets(settings)
+def test_a_kafka_folder_that_is_formatted_is_not_formatted_again(settings: Settings):
+    assert broker.cluster_id(settings) is None
     meta = broker.data_dir(settings) / "meta.properties"
     meta.parent.mkdir(parents=True)
-    meta.write_text("version=1\ncluster.id=somebody-elses\n", encoding="utf-8")
-    with pytest.raises(broker.BrokerError, match="belongs to Kafka cluster somebody-elses"):
-        broker.prepare(settings)
-    assert read_secret(settings, "kafka_cluster_id")
+    meta.write_text("version=1\ncluster.id=restored-from-a-backup\n", encoding="utf-8")
+    broker.prepare(settings)
+    assert broker.cluster_id(settings) == "restored-from-a-backup"
+    assert [path.name for path in broker.data_dir(settings).iterdir()] == ["meta.properties"]
 
 
 def test_the_telling_line_of_a_log_is_the_last_error_and_not_its_stack(tmp_path: Path):
