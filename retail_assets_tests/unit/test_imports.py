@@ -86,7 +86,7 @@ def test_only_the_settings_read_the_environment() -> None:
         if "os.environ" in path.read_text(encoding="utf-8") or "os.getenv" in path.read_text(encoding="utf-8")
     }
     # Spark's resource writes two variables for the processes that it starts.
-    assert readers <= {"retail_assets/resources/spark.py"}
+    assert readers <= {"retail_assets/settings.py", "retail_assets/resources/spark.py"}
 
 
 def test_the_code_location_loads_without_starting_or_connecting_to_anything() -> None:
