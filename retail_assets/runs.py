@@ -249,7 +249,10 @@ class DagsterApi:
                 "start it with `retail up`"
             ) from error
         if answer.get("errors"):
-            raise LaunchError(f"Dagster at {self.url} refuses the question: {answer['errors'][0]['message']}")
+            raise LaunchError(
+                f"Dagster at {self.url} refuses the question ({_telling_line(answer['errors'][0]['message'])}): "
+                "`retail doctor` looks for the cause, such as a full disk"
+            )
         data: dict[str, Any] = answer["data"]
         return data
 

@@ -23,7 +23,7 @@ from retail_assets.resources.clickhouse import connect
 from retail_assets.resources.kafka import KafkaResource
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.migrations import migrate
-from retail_assets.runs import DagsterApi, RunResult, StepResult, partition_tags
+from retail_assets.runs import DagsterApi, RunResult, StepResult, UnreachableError, partition_tags
 from retail_assets.settings import Settings
 from retail_assets.simulator.lake import write_history
 from retail_assets.simulator.scenario import Scenario
@@ -155,7 +155,7 @@ def _run_stages(settings: Settings, scenario: Scenario, started: float) -> DemoR
 
     with stages.stage("Dagster", "webserver, daemon and code location"):
         stack.up(on_progress=stages.note_of)
-        left_over = api.end_left_over(_LAUNCHED_BY_DEMO)
+        left_over = _end_left_over(api, stack, stages)
         if left_over:
             stages.note(f"ended {left_over} runs of an earlier demo")
 
@@ -185,6 +185,16 @@ def _run_stages(settings: Settings, scenario: Scenario, started: float) -> DemoR
         raise DemoError("the books don't balance: " + "; ".join(wrong))
     console.print(f"Report: {path}")
     return report
+
+
+def _end_left_over(api: DagsterApi, stack: Stack, stages: _Stages) -> int:
+    try:
+        return api.end_left_over(_LAUNCHED_BY_DEMO)
+    except UnreachableError:
+        # A code server whose disk was full no longer notices that a run's process is gone, and waits for it forever.
+        stages.note("Dagster can't end the runs of an earlier demo: starting it anew")
+        stack.restart("dagster", stages.note_of)
+        return api.end_left_over(_LAUNCHED_BY_DEMO)
 
 
 def _set_up(settings: Settings, scenario: Scenario, stages: _Stages) -> None:

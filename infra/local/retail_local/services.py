@@ -183,7 +183,7 @@ def _prepare_s3(settings: Settings) -> None:
 def _dagster_argv(settings: Settings) -> list[str]:
     workspace = project_root() / "workspace.yaml"
     return [
-        *(sys.executable, "-m", "dagster", "dev"),
+        *(sys.executable, "-m", "retail_local.dagster_dev", "dev"),
         *("-w", str(workspace), "-h", LOOPBACK, "-p", str(settings.dagster_port)),
     ]
 

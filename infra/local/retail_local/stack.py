@@ -138,6 +138,17 @@ class Stack:
             if wait_for is None or service.name in wait_for:
                 self._wait(service, begun, on_progress)
 
+    def restart(self, name: str, on_progress: Progress = lambda _service, _text: None) -> None:
+        """Stop one service, start it again and wait until it is healthy.
+
+        Raises:
+            StackError: it doesn't end, or doesn't come back.
+        """
+        with self._alone(on_progress):
+            on_progress(name, "stopping")
+            self._supervisor.stop(name)
+        self.up([name], on_progress)
+
     def down(self, on_progress: Progress = lambda _service, _text: None) -> int:
         """Stop everything that `up` began, also when its supervisor was killed. Returns how many were left over.
 
