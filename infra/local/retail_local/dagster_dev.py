@@ -30,7 +30,7 @@ def main() -> None:
         with dg.DagsterInstance.get() as instance:
             count = end_lost_runs(instance)
         if count:
-            print(f"{count} runs that an earlier Dagster had begun are recorded as failed", flush=True)  # noqa: T201
+            print(f"{count} runs that an earlier Dagster had begun are recorded as failed", flush=True)
     except Exception:
         # Dagster itself will say what is wrong with its storage; without a webserver nobody would see it.
         logging.getLogger(__name__).exception("runs of an earlier Dagster could not be ended")
