@@ -6,10 +6,10 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint format lock jars-lock clean
+.PHONY: help setup demo up down status test test-full-disk lint format lock jars-lock clean
 
 help:  ## Show this list
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 setup:  ## Make .venv and fetch the Java libraries; does nothing when nothing changed
 	@infra/local/setup.sh
@@ -28,6 +28,9 @@ status: setup  ## Show how the local stack is
 
 test: setup  ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-full-disk: setup  ## Fill up a small disk while the demo runs (root on Linux)
+	@FULL_DISK_TEST=1 $(BIN)/python -m pytest retail_assets_tests/e2e/test_full_disk.py $(ARGS)
 
 lint: setup  ## Check style and types
 	@$(BIN)/ruff check .
