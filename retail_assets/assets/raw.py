@@ -144,6 +144,8 @@ def _append(
         .write.format("delta")
         .mode("append")
         .partitionBy("event_date")
+        # A table of an earlier release lacks the optional fields that the contract has got since.
+        .option("mergeSchema", "true")
         .option("txnAppId", TRANSACTION_APP)
         .option("txnVersion", str(batch))
         .option("userMetadata", metadata)

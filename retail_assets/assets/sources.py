@@ -21,7 +21,7 @@ def source_specs() -> list[dg.AssetSpec]:
             kinds={"kafka"},
             owners=OWNERS,
             description=topic.event.description if topic.event else "Messages that a contract refuses, byte for byte.",
-            metadata={"topic": topic.name, "partitions": topic.partitions, "key": ":".join(topic.key_fields)},
+            metadata={"topic": topic.name, "key": ":".join(topic.key_fields)},
         )
         for topic in TOPICS
         if topic.event is not None

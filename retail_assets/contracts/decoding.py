@@ -5,25 +5,18 @@ Does not belong here: what happens to a refused message.
 """
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from retail_assets.contracts.events import EventSchema
+from retail_assets.contracts.events import EARLIEST_MS, GREATEST_LINE_VALUE, LATEST_MS, EventSchema
 from retail_assets.contracts.types import TIMESTAMP, Column, ListType, spark_type
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
 
 _CORRUPT = "_corrupt"
-#: The span of plausible event times, 2000-01-01 to 2100-01-01: outside of it a till's clock is wrong, and one such
-#: message would open a lake partition of its own.
-EARLIEST_MS: Final = 946_684_800_000
-LATEST_MS: Final = 4_102_444_800_000
-#: A line that is worth more is a till's mistake. Sums of such lines would fit no column of money, and since every run
-#: reads them again, a handful would stop the platform for good.
-GREATEST_LINE_VALUE: Final = 999_999
 
 
 def _wire_type(column: Column) -> T.DataType:

@@ -28,6 +28,18 @@ SCHEMA_VERSION: Final = 1
 HEADER_SCHEMA: Final = "schema"
 HEADER_SCHEMA_VERSION: Final = "schema_version"
 HEADER_PRODUCED_AT: Final = "produced_at"
+#: How the value is written; JSON where it is missing.
+HEADER_CONTENT_TYPE: Final = "content_type"
+CONTENT_JSON: Final = "application/json"
+#: Avro's binary encoding of one record, without a container: the schema's name and version are in the headers.
+CONTENT_AVRO: Final = "avro/binary"
+#: The span of plausible event times, 2000-01-01 to 2100-01-01: outside of it a till's clock is wrong, and one such
+#: message would open a lake partition of its own.
+EARLIEST_MS: Final = 946_684_800_000
+LATEST_MS: Final = 4_102_444_800_000
+#: A line that is worth more is a till's mistake. Sums of such lines would fit no column of money, and since every run
+#: reads them again, a handful would stop the platform for good.
+GREATEST_LINE_VALUE: Final = 999_999
 
 _PRIMITIVES: Final[dict[str, ColumnType]] = {
     "string": STRING,
@@ -101,14 +113,21 @@ def _column(field: dict[str, Any]) -> Column:
 
 
 @functools.cache
+def avro_schema(name: str) -> dict[str, Any]:
+    """Return `schemas/<name>.avsc` as it stands."""
+    text = resources.files("retail_assets.contracts").joinpath(f"schemas/{name}.avsc").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+@functools.cache
 def load_event_schema(name: str, id_field: str) -> EventSchema:
     """Read `schemas/<name>.avsc`.
 
     Raises:
         SchemaError: the file uses a type that the platform doesn't know.
     """
-    text = resources.files("retail_assets.contracts").joinpath(f"schemas/{name}.avsc").read_text(encoding="utf-8")
-    avro = json.loads(text)
+    avro = avro_schema(name)
     return EventSchema(name, SCHEMA_VERSION, avro["doc"], tuple(_column(field) for field in avro["fields"]), id_field)
 
 

@@ -150,6 +150,10 @@ REFERENCE_STORES: Final = Table(
         Column("opens_at_hour", INT32, "First hour of trade, local.", unit="hour of day", minimum=0, maximum=23),
         Column("closes_at_hour", INT32, "Hour at which trade ends, local.", unit="hour of day", minimum=1, maximum=24),
         Column("opened_on", DATE, "First day of trade."),
+        Column("size_m2", INT32, "Sales area.", unit="square metres", minimum=1),
+        Column("storage_litres", INT32, "Room for stock, on the shelves and behind.", unit="litres", minimum=1),
+        Column("customer_profile", STRING, "Who shops there for the most part."),
+        Column("manager", STRING, "Who runs it."),
     ),
     description="The stores of the retailer. One row per store.",
 )
@@ -164,6 +168,10 @@ REFERENCE_SUPPLIERS: Final = Table(
         Column("lead_time_days_mean", FLOAT64, "Mean time from order to delivery.", unit="days", minimum=0),
         Column("lead_time_days_sd", FLOAT64, "Spread of the lead time.", unit="days", minimum=0),
         Column("review_period_days", INT32, "Days between two chances to order.", unit="days", minimum=1),
+        Column("lead_time_distribution", STRING, "Shape of the lead time.", allowed=("gamma",)),
+        Column("delivery_weekdays", STRING, "Days of delivery by ISO number, Monday first, such as `1,3,5`."),
+        Column("minimum_order_value", MONEY, "Least value of one delivery to a store.", unit="money", minimum=0),
+        Column("reliability", FLOAT64, "Share of the deliveries that come in full.", minimum=0, maximum=1),
     ),
     description="Who delivers, and how fast. One row per supplier.",
 )
@@ -186,6 +194,9 @@ REFERENCE_PRODUCTS: Final = Table(
         Column("shelf_life_days", INT32, "Days until it spoils; 0 where it keeps.", unit="days", minimum=0),
         Column("supplier_id", STRING, "Who delivers it."),
         Column("launched_on", DATE, "First day on sale."),
+        Column("discontinued_on", DATE, "Last day on sale; null while no end is planned.", nullable=True),
+        Column("size_label", STRING, "Content of one unit, as on the pack."),
+        Column("volume_litres", FLOAT64, "Room that one unit takes.", unit="litres", minimum=0),
     ),
     description="The catalogue. One row per product.",
 )
@@ -201,6 +212,7 @@ REFERENCE_PROMOTIONS: Final = Table(
         Column("starts_on", DATE, "First day."),
         Column("ends_on", DATE, "Last day, inclusive."),
         Column("discount_share", FLOAT64, "Share of the list price that is taken off.", minimum=0, maximum=1),
+        Column("on_display", BOOLEAN, "Whether the product has a display of its own."),
     ),
     description="Promotions, past and planned: what is known ahead of the forecast. One row per store and product.",
 )
@@ -215,6 +227,19 @@ REFERENCE_CALENDAR: Final = Table(
         Column("is_holiday", BOOLEAN, "Whether it is a public holiday."),
     ),
     description="Days with what is known of them in advance, to one year ahead. One row per day.",
+)
+
+REFERENCE_WEATHER: Final = Table(
+    layer="reference",
+    name="weather",
+    grain=("store_id", "date"),
+    columns=(
+        _STORE_ID,
+        Column("date", DATE, "Day."),
+        Column("mean_celsius", FLOAT64, "Mean temperature of the day.", unit="degrees Celsius"),
+        Column("rain_mm", FLOAT64, "Rain of the day.", unit="millimetres", minimum=0),
+    ),
+    description="The weather that it was, to the last date. One row per store and day.",
 )
 
 REFERENCE_PURCHASE_ORDERS: Final = Table(
@@ -435,6 +460,7 @@ REFERENCE_TABLES: Final = (
     REFERENCE_PRODUCTS,
     REFERENCE_PROMOTIONS,
     REFERENCE_CALENDAR,
+    REFERENCE_WEATHER,
     REFERENCE_PURCHASE_ORDERS,
 )
 RAW_TABLES: Final = (RAW_SALES_TRANSACTIONS, RAW_INVENTORY_UPDATES, RAW_POS_EVENTS)

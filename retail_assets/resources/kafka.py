@@ -1,20 +1,21 @@
 """Kafka for sensors and runs: offsets, topics and dead letters, by kafka-python.
 
 Every call opens its own client and closes it: a client that outlives a sensor's tick hangs the daemon. Events
-themselves are read by Spark. Does not belong here: which range to read (`offsets`).
+themselves are read by Spark. Does not belong here: which range to read (`offsets`), and how topics are brought to
+their settings (`topic_admin`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError
 
-from retail_assets.contracts.topics import Topic
+from retail_assets.resources.topic_admin import TopicChange, apply_topics
+from retail_assets.resources.topics import TopicSettings
 
 
 class BrokerError(Exception):
@@ -74,25 +75,21 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             ends = consumer.end_offsets(handles) if handles else {}
         return sorted({handle.topic for handle, end in ends.items() if end})
 
-    def create_topics(self, topics: Iterable[Topic]) -> list[str]:
-        """Create the topics that are missing and return their names.
+    def apply_topics(self, wanted: Mapping[str, TopicSettings]) -> list[TopicChange]:
+        """Create the topics that are missing and bring the others to their settings.
+
+        Args:
+            wanted: settings by the topic's name; other topics are left alone.
+
+        Returns:
+            What was changed; nothing if all was as wanted.
 
         Raises:
             BrokerError: the broker is away or refuses.
+            TopicChangeError: a topic that is there can't be brought to its settings; nothing was changed.
         """
-        created: list[str] = []
         with self._errors(), closing(self._admin()) as admin:
-            existing = set(admin.list_topics())
-            for topic in topics:
-                if topic.name in existing:
-                    continue
-                new = NewTopic(topic.name, topic.partitions, replication_factor=1, topic_configs=topic.config)
-                try:
-                    admin.create_topics([new], timeout_ms=self._timeout_ms)
-                except TopicAlreadyExistsError:
-                    continue
-                created.append(topic.name)
-        return created
+            return apply_topics(admin, wanted)
 
     def delete_topics(self, names: Iterable[str]) -> None:
         """Delete topics with all their events; those that don't exist are passed over.

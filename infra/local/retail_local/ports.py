@@ -29,6 +29,15 @@ class PortUse:
     variable: str
 
 
+def free_ports(count: int) -> list[int]:
+    """Return ports of the loopback address on which nothing listens now, all different."""
+    with contextlib.ExitStack() as stack:
+        holders = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in holders:
+            one.bind((LOOPBACK, 0))
+        return [int(one.getsockname()[1]) for one in holders]
+
+
 def is_free(port: int) -> bool:
     """Whether nothing listens on `port` of the loopback address."""
     # macOS lets two sockets bind where one is on all addresses and the other on one: there a connection tells more.
