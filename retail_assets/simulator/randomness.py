@@ -5,8 +5,13 @@ here: any distribution.
 """
 
 from enum import IntEnum
+from typing import Final
 
 import numpy as np
+
+#: What goes on day by day is drawn for a store, or for all, and so many days at a time. Blocks are counted from the
+#: scenario's first date, so that a day's numbers don't depend on how many days there are, nor on who draws them.
+BLOCK_DAYS: Final = 28
 
 
 class Purpose(IntEnum):
@@ -24,6 +29,18 @@ class Purpose(IntEnum):
     ORDERS = 9
     TILLS = 10
     FAULTS = 11
+    WEATHER = 12
+    DRIFT = 13
+    SHOCKS = 14
+    ANOMALIES = 15
+    LAUNCHES = 16
+    ELASTICITIES = 17
+    LIFTS = 18
+    DOUBLE_SCANS = 19
+    PLANS = 20
+    RETURNS = 21
+    VOIDS = 22
+    SHRINKAGE = 23
 
 
 def stream(seed: int, purpose: Purpose, *keys: int) -> np.random.Generator:
