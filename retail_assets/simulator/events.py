@@ -1,10 +1,10 @@
-"""What the tills and the stockroom report: the ledger's days as events of the contract.
+"""What the tills and the stockroom report: a cluster's days as events of the contract.
 
-Belongs here: ids, names, exact numbers, and what a till says about itself. Does not belong here: what happened
-(`ledger`), and how an event looks on the wire (`messages`). Frames hold the event's fields in the contract's order and
-types, by store and time within each business date.
+Belongs here: ids, names, exact numbers. Does not belong here: what happened (`ledger`), and how an event looks on the
+wire (`messages`). Frames hold the event's fields in the contract's order and types, by business date, store and time.
 """
 
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -14,250 +14,299 @@ import polars as pl
 import pyarrow as pa
 
 from retail_assets.contracts.events import INVENTORY_UPDATE, POS_EVENT, SALES_TRANSACTION, EventSchema
-from retail_assets.contracts.tables import REFERENCE_PURCHASE_ORDERS
-from retail_assets.contracts.types import ListType, arrow_field, arrow_type, polars_schema
-from retail_assets.simulator.ledger import (
-    MOVEMENTS,
-    PAYMENT_METHODS,
-    RECEIPT,
-    TRANSACTION_KINDS,
-    Ledger,
-    cents,
-    local_midnight_ms,
+from retail_assets.contracts.tables import REFERENCE_PURCHASE_ORDERS, Table
+from retail_assets.contracts.types import (
+    BOOLEAN,
+    DATE,
+    INT32,
+    MONEY,
+    QUANTITY,
+    STRING,
+    Column,
+    ListType,
+    arrow_field,
+    arrow_type,
+    polars_schema,
 )
-from retail_assets.simulator.randomness import Purpose, stream
+from retail_assets.simulator.clusters import Cluster
+from retail_assets.simulator.demand.model import DemandModel
+from retail_assets.simulator.runs import Ints, Whole, place_in_run
 from retail_assets.simulator.scenario import Scenario
-from retail_assets.simulator.shopping import HOUR_MS, MINUTE_MS, Ints, TradingHours
-from retail_assets.simulator.world import World
+from retail_assets.simulator.stock.daybook import MOVEMENTS, NONE, PAYMENT_METHODS, RECEIPT, TRANSACTION_KINDS, DayBook
+from retail_assets.simulator.stock.shopping import HOUR_MS, TradingHours
+from retail_assets.simulator.till_events import DETAILS, TILL_EVENTS, TillTalk
+from retail_assets.simulator.world.text import (
+    Texts,
+    decimals,
+    exact,
+    joined_texts,
+    numbered,
+    picked,
+    picked_or_null,
+    texts,
+)
+from retail_assets.simulator.world.world import World
+
+#: Outside of the contract on purpose: no asset may read what no retailer knows.
+TRUTH_DEMAND: Final = Table(
+    layer="truth",
+    name="demand",
+    grain=("store_id", "product_id", "business_date"),
+    columns=(
+        Column("store_id", STRING, "Store."),
+        Column("product_id", STRING, "Product."),
+        Column("business_date", DATE, "Date in the store's own time zone."),
+        Column("demand", INT32, "What customers came for, whether or not the shelf had it.", unit="units", minimum=0),
+        Column("substituted", INT32, "Of what was sold, what replaced something else.", unit="units", minimum=0),
+        Column("on_shelf", INT32, "What is really there at the end of the day.", unit="units", minimum=0),
+        Column("ran_out", BOOLEAN, "Whether nothing was there at some time of trade, whatever the books say."),
+    ),
+    description="Uncensored demand and true stock of the synthetic retailer, to judge estimates by.",
+)
 
 _UNIT: Final = 1_000  # thousandths, the scale of quantities
-_HEARTBEAT_EVERY: Final = 4 * HOUR_MS
-_AROUND_TRADE: Final = 15 * MINUTE_MS
-#: What else a till reports: kind, mean times per till and day, what it says.
-_INCIDENTS: Final = (
-    ("no_sale", 0.15, "drawer opened without a sale"),
-    ("price_override", 0.1, "price changed by hand"),
-    ("scan_error", 0.25, "barcode not read"),
-)
+_ID_DIGITS: Final = 6
+# A line comes back within a fortnight: so far back lies the oldest sale that an id must be made for.
+_LOOK_BACK_DAYS: Final = 15
+_SHIFTS: Final = 2
 
 
 class Reporter:
-    """Turns stretches of the ledger into event frames."""
+    """Turns days of one cluster's books into frames."""
 
-    def __init__(self, scenario: Scenario, world: World, ledger: Ledger) -> None:
+    def __init__(self, scenario: Scenario, world: World, demand: DemandModel, cluster: Cluster) -> None:
         """Look up what events call by name.
 
         Args:
-            scenario: what was simulated.
+            scenario: what is simulated.
             world: its stores and products.
-            ledger: what happened.
+            demand: knows what goes wrong at the tills.
+            cluster: whose books.
         """
-        self._scenario = scenario
-        self._ledger = ledger
-        self._zone = ZoneInfo(scenario.time_zone)
-        self._hours = TradingHours.of(world)
-        self._stores = world.stores["store_id"]
+        self._scenario, self._cluster = scenario, cluster
+        stores = world.stores.slice(cluster.first_store, cluster.stores)
+        self._stores = stores["store_id"]
+        self._zones = [ZoneInfo(zone) for zone in stores["time_zone"]]
         self._products = world.products["product_id"]
         self._supplier_of = world.products["supplier_id"]
-        self._price = cents(world.products["list_price"])
         self._promotions = world.promotions["promotion_id"]
-        self._order_ids = _order_ids(scenario, self._stores, ledger)
-
-    def purchase_orders(self) -> pl.DataFrame:
-        """Return `reference/purchase_orders` as known at the end of the last date."""
-        orders = self._ledger.orders
-        store, product = np.divmod(orders.series, self._scenario.products)
-        first = pl.lit(self._scenario.first_date)
-        frame = pl.DataFrame(
-            {
-                "purchase_order_id": self._order_ids,
-                "supplier_id": self._supplier_of.gather(product),
-                "store_id": self._stores.gather(store),
-                "product_id": self._products.gather(product),
-                "ordered": orders.ordered,
-                "expected": orders.expected,
-                "arrives": orders.arrives,
-                "quantity": exact(orders.quantity * _UNIT, REFERENCE_PURCHASE_ORDERS.column("quantity").type),
-            }
-        )
-        received = pl.when(pl.col("arrives") < self._scenario.days).then(pl.col("arrives"))
-        return (
-            frame.with_columns(
-                ordered_on=first + pl.duration(days=pl.col("ordered")),
-                expected_on=first + pl.duration(days=pl.col("expected")),
-                received_on=first + pl.duration(days=received),
-            )
-            .select(REFERENCE_PURCHASE_ORDERS.column_names)
-            .cast(polars_schema(REFERENCE_PURCHASE_ORDERS.columns))
-            .sort("purchase_order_id")
+        hours = TradingHours.of(world, cluster)
+        self._talk = TillTalk(scenario.seed, cluster, hours, demand.anomalies)
+        most = int(hours.registers.max())
+        self._most_registers = most
+        ids = self._stores.to_list()
+        self._register_ids = pl.Series([f"{store}-R{number + 1:02d}" for store in ids for number in range(most)])
+        self._cashier_ids = pl.Series(
+            [f"{store}-C{number + 1:02d}" for store in ids for number in range(most * _SHIFTS)]
         )
 
-    def sales_transactions(self, first: int, after: int) -> pl.DataFrame:
-        """Return the baskets of the days from `first` to before `after`, counted from the scenario's first."""
-        days = self._ledger.days[first:after]
-        store = _joined([day.baskets.store for day in days])
-        at = _joined([day.baskets.at for day in days])
-        day_of = np.repeat(np.arange(first, after), [day.baskets.at.size for day in days])
-        register = _joined([day.baskets.register for day in days])
-        shift = _joined([day.baskets.shift for day in days])
-        kind = _joined([day.baskets.kind for day in days])
-        payment = _joined([day.baskets.payment for day in days])
-        register_ids = self._register_ids(store, register)
-        cashiers = pl.Series((2 * register + shift + 1).astype(np.int64)).cast(pl.String).str.zfill(2)
-        store_ids = self._stores.gather(store)
-        ids = self._ids(day_of, store, "")
+    def sales_transactions(self, days: list[DayBook]) -> pl.DataFrame:
+        """Return the baskets of consecutive days."""
+        baskets = [day.baskets for day in days]
+        store, register = _joined(b.store for b in baskets), _joined(b.register for b in baskets)
+        shift, at = _joined(b.shift for b in baskets), _joined(b.at for b in baskets)
+        day = _days(days, [b.at.size for b in baskets])
+        ids = self._ids(days, "", _LOOK_BACK_DAYS)
+        original_day = _joined(b.original_day for b in baskets)
+        refers = np.flatnonzero(original_day != NONE)
+        original = _joined(b.original_number for b in baskets)[refers]
+        originals = ids(original_day[refers], store[refers], original)
+        place = np.full(at.size, NONE, dtype=np.int64)
+        place[refers] = np.arange(refers.size)
         return _event_frame(
             SALES_TRANSACTION,
             {
-                "transaction_id": ids,
-                "store_id": store_ids,
-                "register_id": register_ids,
-                "cashier_id": store_ids + "-C" + cashiers,
-                "occurred_at": at,
-                "currency": pl.Series([self._scenario.currency]).gather(np.zeros(at.size, dtype=np.int64)),
-                "payment_method": pl.Series(PAYMENT_METHODS).gather(payment),
-                "kind": pl.Series(TRANSACTION_KINDS).gather(kind),
-                "lines": self._lines(first, after),
+                "transaction_id": ids(day, store, place_in_run(day * self._cluster.stores + store)),
+                "store_id": picked(self._stores, store),
+                "register_id": picked(self._register_ids, store * self._most_registers + register),
+                "cashier_id": picked(self._cashier_ids, (store * self._most_registers + register) * _SHIFTS + shift),
+                "occurred_at": self._instants(days, day, store, at),
+                "currency": pl.Series([self._scenario.currency]).new_from_index(0, at.size),
+                "payment_method": picked(pl.Series(PAYMENT_METHODS), _joined(b.payment for b in baskets)),
+                "kind": picked(pl.Series(TRANSACTION_KINDS), _joined(b.kind for b in baskets)),
+                "original_transaction_id": picked_or_null(originals, place),
+                "lines": self._lines(days),
             },
         )
 
-    def inventory_updates(self, first: int, after: int) -> pl.DataFrame:
-        """Return the movements of the days from `first` to before `after`, counted from the scenario's first."""
-        days = self._ledger.days[first:after]
-        series = _joined([day.movements.series for day in days])
-        kind = _joined([day.movements.kind for day in days])
-        order = _joined([day.movements.order for day in days])
-        day_of = np.repeat(np.arange(first, after), [day.movements.at.size for day in days])
-        store, product = np.divmod(series, self._scenario.products)
-        receipt = kind == RECEIPT
-        suppliers = self._supplier_of.gather(product)
-        no_text = pl.Series([None], dtype=pl.String)
-        quantity = INVENTORY_UPDATE.columns[5].type
+    def inventory_updates(self, days: list[DayBook]) -> pl.DataFrame:
+        """Return the movements of consecutive days."""
+        moves = [day.movements for day in days]
+        series, kind = _joined(m.series for m in moves), _joined(m.kind for m in moves)
+        store, product = np.divmod(series, self._cluster.products)
+        day = _days(days, [m.at.size for m in moves])
+        receipts = np.flatnonzero(kind == RECEIPT)
+        # Rows of the day's receipts become rows of all receipts.
+        counts = [d.receipts.series.size for d in days]
+        before = np.cumsum([0, *counts[:-1]])
+        reference = _joined(m.reference for m in moves)[receipts] + before[day[receipts] - days[0].day]
+        place = np.full(series.size, NONE, dtype=np.int64)
+        place[receipts] = np.arange(receipts.size)
+        ordered = _joined(d.receipts.ordered for d in days)[reference]
+        number = _joined(d.receipts.number for d in days)[reference]
+        suppliers = picked(self._supplier_of, product[receipts])
         return _event_frame(
             INVENTORY_UPDATE,
             {
-                "event_id": self._ids(day_of, store, "I-"),
-                "store_id": self._stores.gather(store),
-                "product_id": self._products.gather(product),
-                "occurred_at": _joined([day.movements.at for day in days]),
-                "movement": pl.Series(MOVEMENTS).gather(kind),
-                "quantity_delta": exact(_joined([day.movements.delta for day in days]) * _UNIT, quantity),
-                "on_hand_after": exact(_joined([day.movements.after for day in days]) * _UNIT, quantity),
-                "supplier_id": suppliers.zip_with(pl.Series(receipt), no_text),
-                "purchase_order_id": _gather_or_null(self._order_ids, order),
+                "event_id": self._ids(days, "I-")(day, store, place_in_run(day * self._cluster.stores + store)),
+                "store_id": picked(self._stores, store),
+                "product_id": picked(self._products, product),
+                "occurred_at": self._instants(days, day, store, _joined(m.at for m in moves)),
+                "movement": picked(pl.Series(MOVEMENTS), kind),
+                "quantity_delta": exact(_joined(m.delta for m in moves) * _UNIT, QUANTITY),
+                "on_hand_after": exact(_joined(m.after for m in moves) * _UNIT, QUANTITY),
+                "supplier_id": picked_or_null(suppliers, place),
+                "purchase_order_id": picked_or_null(self._order_ids(store[receipts], ordered, number), place),
             },
         )
 
-    def pos_events(self, first: int, after: int) -> pl.DataFrame:
-        """Return what the tills said of themselves, from day `first` to before `after`."""
-        store = np.repeat(np.arange(self._hours.opens.size), self._hours.registers)
-        register = _place_in_run(store)
-        opens, closes = self._hours.opens[store], self._hours.closes[store]
-        frames: list[pl.DataFrame] = []
-        for day in range(first, after):
-            rng = stream(self._scenario.seed, Purpose.TILLS, day)
-            parts: list[tuple[Ints, Ints, Ints, str, str | None]] = [
-                (store, register, opens - rng.integers(MINUTE_MS, _AROUND_TRADE, size=store.size), "open", None),
-                (store, register, closes + rng.integers(MINUTE_MS, _AROUND_TRADE, size=store.size), "close", None),
-            ]
-            beats = -(-(closes - opens) // _HEARTBEAT_EVERY)
-            nth = _place_in_run(np.repeat(np.arange(store.size), beats))
-            at = np.repeat(opens, beats) + nth * _HEARTBEAT_EVERY
-            parts.append((np.repeat(store, beats), np.repeat(register, beats), at, "heartbeat", None))
-            for kind, mean, detail in _INCIDENTS:
-                till = np.repeat(np.arange(store.size), rng.poisson(mean, size=store.size))
-                at = opens[till] + (rng.random(till.size) * (closes - opens)[till]).astype(np.int64)
-                parts.append((store[till], register[till], at, kind, detail))
-            midnight = local_midnight_ms(self._ledger.days[day].date, self._zone)
-            frames.extend(
-                pl.DataFrame(
-                    {"day": np.full(at.size, day), "store": stores, "register": registers, "at": midnight + at}
-                ).with_columns(kind=pl.lit(kind), detail=pl.lit(detail, dtype=pl.String))
-                for stores, registers, at, kind, detail in parts
-            )
-        said = pl.concat(frames).sort("day", "store", "at", "register", "kind")
-        stores = said["store"].to_numpy()
-        return _event_frame(
+    def pos_events(self, days: list[DayBook]) -> tuple[pl.DataFrame, list[int]]:
+        """Return what the tills said of themselves on consecutive days, and how many events each day has."""
+        said = [self._talk.on(day.day) for day in days]
+        counts = [s.at.size for s in said]
+        store, register = _joined(s.store for s in said), _joined(s.register for s in said)
+        kind = _joined(s.kind for s in said)
+        day = _days(days, counts)
+        events = _event_frame(
             POS_EVENT,
             {
-                "event_id": self._ids(said["day"].to_numpy(), stores, "E-"),
-                "store_id": self._stores.gather(stores),
-                "register_id": self._register_ids(stores, said["register"].to_numpy()),
-                "occurred_at": said["at"].to_numpy(),
-                "kind": said["kind"],
-                "detail": said["detail"],
+                "event_id": self._ids(days, "E-")(day, store, place_in_run(day * self._cluster.stores + store)),
+                "store_id": picked(self._stores, store),
+                "register_id": picked(self._register_ids, store * self._most_registers + register),
+                "occurred_at": self._instants(days, day, store, _joined(s.at for s in said)),
+                "kind": picked(pl.Series(TILL_EVENTS), kind),
+                "detail": picked(pl.Series(DETAILS, dtype=pl.String), kind),
             },
         )
+        return events, counts
 
-    def _lines(self, first: int, after: int) -> pa.Array:
+    def purchase_orders(self, days: list[DayBook]) -> pl.DataFrame:
+        """Return the orders of consecutive days, as rows of `reference/purchase_orders` at the end of the last date."""
+        orders = [day.orders for day in days]
+        series = _joined(o.series for o in orders)
+        store, product = np.divmod(series, self._cluster.products)
+        ordered = _days(days, [o.series.size for o in orders])
+        arrives = _joined(o.arrives for o in orders)
+        known = (arrives != NONE) & (arrives < self._scenario.days)
+        first = self._scenario.first_date
+        return pl.DataFrame(
+            {
+                "purchase_order_id": self._order_ids(store, ordered, _joined(o.number for o in orders)),
+                "supplier_id": picked(self._supplier_of, product),
+                "store_id": picked(self._stores, store),
+                "product_id": picked(self._products, product),
+                "ordered_on": _dates(first, ordered),
+                "expected_on": _dates(first, _joined(o.expected for o in orders)),
+                "received_on": _dates(first, np.where(known, arrives, 0)).set(pl.Series(~known), None),
+                "quantity": exact(_joined(o.quantity for o in orders) * _UNIT, QUANTITY),
+            },
+            schema=polars_schema(REFERENCE_PURCHASE_ORDERS.columns),
+        )
+
+    def truth(self, days: list[DayBook]) -> pl.DataFrame:
+        """Return what really happened on consecutive days, as rows of `truth/demand`."""
+        carried = [np.flatnonzero(day.truth.carried) for day in days]
+        store, product = np.divmod(_joined(carried), self._cluster.products)
+        day = _days(days, [rows.size for rows in carried])
+
+        def column(name: str) -> npt.NDArray[Any]:
+            return np.concatenate([getattr(d.truth, name)[rows] for d, rows in zip(days, carried, strict=True)])
+
+        return pl.DataFrame(
+            {
+                "store_id": picked(self._stores, store),
+                "product_id": picked(self._products, product),
+                "business_date": _dates(self._scenario.first_date, day),
+                **{name: column(name) for name in ("demand", "substituted", "on_shelf", "ran_out")},
+            },
+            schema=polars_schema(TRUTH_DEMAND.columns),
+        )
+
+    def _lines(self, days: list[DayBook]) -> pa.Array:
         """Return the lines of each basket, as a list of records per basket."""
-        days = self._ledger.days[first:after]
-        at_till = [day.movements.basket >= 0 for day in days]
-        counts = _joined(
+        at_till = [np.flatnonzero(day.movements.basket != NONE) for day in days]
+
+        def column(name: str) -> Ints:
+            return _joined(getattr(d.movements, name)[rows] for d, rows in zip(days, at_till, strict=True))
+
+        counts = np.concatenate(
             [
                 np.bincount(day.movements.basket[rows], minlength=day.baskets.at.size)
                 for day, rows in zip(days, at_till, strict=True)
             ]
         )
-
-        def column(name: str) -> Ints:
-            return _joined([getattr(d.movements, name)[rows] for d, rows in zip(days, at_till, strict=True)])
-
-        product = column("series") % self._scenario.products
-        columns = {
-            "line_no": _place_in_run(np.repeat(np.arange(counts.size), counts)) + 1,
-            "product_id": self._products.gather(product),
-            "quantity": np.abs(column("delta")) * _UNIT,
-            "unit_price": self._price[product],
-            "discount": column("discount"),
-            "promotion_id": _gather_or_null(self._promotions, column("promotion")),
+        offsets = np.zeros(counts.size + 1, dtype=np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        product = column("series") % self._cluster.products
+        columns: dict[str, pa.Array] = {
+            "line_no": pa.array((np.arange(product.size) - np.repeat(offsets[:-1], counts) + 1).astype(np.int32)),
+            "product_id": picked(self._products, product).to_arrow(),
+            "quantity": decimals(np.abs(column("delta")) * _UNIT, QUANTITY),
+            "unit_price": decimals(column("price"), MONEY),
+            "discount": decimals(column("discount"), MONEY),
+            "promotion_id": picked_or_null(self._promotions, column("promotion")).to_arrow(),
         }
         line_type = SALES_TRANSACTION.columns[-1].type
         assert isinstance(line_type, ListType)  # noqa: S101 - the last field of the schema file
         records = pa.StructArray.from_arrays(
-            [_arrow(columns[field.name], arrow_type(field.type)) for field in line_type.fields],
+            [columns[field.name].cast(arrow_type(field.type)) for field in line_type.fields],
             fields=[arrow_field(field) for field in line_type.fields],
         )
-        offsets = np.append(0, np.cumsum(counts)).astype(np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), records)
+        return pa.LargeListArray.from_arrays(pa.array(offsets), records)
 
-    def _ids(self, day: Ints, store: Ints, mark: str) -> pl.Series:
-        """Number the rows of each store and day, which lie together, as `S001-20260101-000001`."""
-        run = day * self._stores.len() + store
-        dates = pl.Series(self._scenario.dates, dtype=pl.Date).dt.strftime("%Y%m%d")
-        number = pl.Series(_place_in_run(run) + 1).cast(pl.String).str.zfill(6)
-        return self._stores.gather(store) + f"-{mark}" + dates.gather(day) + "-" + number
+    def _ids(self, days: list[DayBook], mark: str, look_back: int = 0) -> "_Ids":
+        """Return what makes ids such as `S001-20260101-000001` for some days."""
+        first = days[0].day - look_back
+        dates = _date_texts(self._scenario.first_date, first, days[-1].day + 1)
+        return _Ids(joined_texts(texts(self._stores), f"-{mark}", dates), first, dates.size)
 
-    def _register_ids(self, store: Ints, register: Ints) -> pl.Series:
-        number = pl.Series(register.astype(np.int64) + 1).cast(pl.String).str.zfill(2)
-        return self._stores.gather(store) + "-R" + number
+    def _order_ids(self, store: Ints, ordered: Ints, number: Ints) -> pl.Series:
+        """Return ids such as `PO-S001-20260101-000001`."""
+        if store.size == 0:
+            return pl.Series(dtype=pl.String)
+        first = int(ordered.min())
+        dates = _date_texts(self._scenario.first_date, first, int(ordered.max()) + 1)
+        prefixes = joined_texts(texts("PO-" + self._stores), "-", dates)
+        return _Ids(prefixes, first, dates.size)(ordered, store, number)
+
+    def _instants(self, days: list[DayBook], day: Ints, store: Ints, at: Ints) -> Ints:
+        """Return local times as milliseconds since the epoch."""
+        dates = [self._scenario.first_date + timedelta(days=d.day) for d in days]
+        zones = {zone: np.array([local_midnight_ms(on, zone) for on in dates]) for zone in dict.fromkeys(self._zones)}
+        midnights = np.stack([zones[zone] for zone in self._zones])
+        return np.asarray(midnights[store, day - days[0].day] + at)
 
 
-def exact(scaled: Ints, decimal_type: Any) -> pl.Series:
-    """Return whole numbers of the type's smallest step as exact decimals.
+class _Ids:
+    """Makes ids from a store, a date and a number."""
 
-    Args:
-        scaled: the amounts, in cents where the type has two digits behind the point.
-        decimal_type: a `DecimalType` of the contract.
+    def __init__(self, prefixes: Texts, first: int, days: int) -> None:
+        self._prefixes, self._first, self._days = prefixes, first, days
+
+    def __call__(self, day: Ints, store: Ints, place: Ints) -> pl.Series:
+        """Return one id for each place, counted from 0, among those of its store and day."""
+        dashed = np.char.add(self._prefixes, b"-")
+        return numbered(dashed, store * self._days + day - self._first, place + 1, _ID_DIGITS)
+
+
+def local_midnight_ms(day: date, zone: ZoneInfo) -> int:
+    """Return what to add to milliseconds since local midnight to get milliseconds since the epoch.
+
+    Taken from noon, so that it is right for all hours of trade on days on which the clocks change.
     """
-    return pl.Series(pl.from_arrow(_decimals(scaled, arrow_type(decimal_type))))
+    noon = datetime.combine(day, time(12), tzinfo=zone)
+    return int(noon.astimezone(UTC).timestamp()) * 1_000 - 12 * HOUR_MS
 
 
-def _decimals(scaled: Ints, decimal_type: pa.DataType) -> pa.Array:
-    # Written into the array's memory as 128-bit numbers: a detour over floats would not be exact, one over Python's
-    # decimals a hundred times slower.
-    words = np.empty((scaled.size, 2), dtype="<i8")
-    words[:, 0] = scaled
-    words[:, 1] = np.where(scaled < 0, -1, 0)
-    return pa.Array.from_buffers(decimal_type, scaled.size, [None, pa.py_buffer(words.tobytes())])
+def _date_texts(first_date: date, first: int, after: int) -> Texts:
+    days = [(first_date + timedelta(days=day)).strftime("%Y%m%d").encode() for day in range(first, after)]
+    return np.array(days)
 
 
-def _arrow(values: Any, arrow: pa.DataType) -> pa.Array:
-    if pa.types.is_decimal(arrow):
-        return _decimals(values, arrow)
-    if isinstance(values, pl.Series):
-        return values.to_arrow().cast(arrow)
-    return pa.array(values).cast(arrow)
+def _dates(first_date: date, day: Whole) -> pl.Series:
+    """Return days, counted from the first date, as dates."""
+    since_epoch = (first_date - date(1970, 1, 1)).days
+    return pl.Series((day + since_epoch).astype(np.int32)).cast(pl.Date)
 
 
 def _event_frame(schema: EventSchema, columns: dict[str, Any]) -> pl.DataFrame:
@@ -266,38 +315,19 @@ def _event_frame(schema: EventSchema, columns: dict[str, Any]) -> pl.DataFrame:
     for column in schema.columns:
         values = columns[column.name]
         if column.name == "occurred_at":
-            series.append(pl.Series(column.name, values * 1_000).cast(target[column.name]))
+            made = pl.Series(values * 1_000)
         elif isinstance(values, pl.Series):
-            series.append(values.alias(column.name).cast(target[column.name]))
+            made = values
         else:
-            series.append(pl.Series(column.name, values, dtype=target[column.name]))
+            made = pl.Series(pl.from_arrow(values))
+        series.append(made.alias(column.name).cast(target[column.name]))
     return pl.DataFrame(series)
 
 
-def _joined(parts: list[npt.NDArray[Any]]) -> Ints:
-    return np.concatenate(parts).astype(np.int64)
+def _joined(parts: Any) -> Ints:
+    return np.concatenate(list(parts)).astype(np.int64)
 
 
-def _place_in_run(values: Ints) -> Ints:
-    """Count 0, 1, 2 … within each run of equal values."""
-    if values.size == 0:
-        return values.astype(np.int64)
-    first = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
-    return np.arange(values.size) - np.repeat(first, np.diff(np.append(first, values.size)))
-
-
-def _gather_or_null(names: pl.Series, rows: Ints) -> pl.Series:
-    """Return the names of rows; null for the row -1."""
-    with_null = names.extend_constant(None, 1)
-    return with_null.gather(np.where(rows < 0, names.len(), rows))
-
-
-def _order_ids(scenario: Scenario, stores: pl.Series, ledger: Ledger) -> pl.Series:
-    """Number the orders of each store and day, as `PO-S001-20260101-0001`, by row of the ledger's orders."""
-    orders = ledger.orders
-    store = orders.series // scenario.products
-    # Orders of one day lie together, by series and so by store.
-    number = _place_in_run(orders.ordered * scenario.stores + store) + 1
-    dates = pl.Series(scenario.dates, dtype=pl.Date).dt.strftime("%Y%m%d")
-    numbers = pl.Series(number).cast(pl.String).str.zfill(4)
-    return "PO-" + stores.gather(store) + "-" + dates.gather(orders.ordered) + "-" + numbers
+def _days(days: list[DayBook], counts: list[int]) -> Ints:
+    """Return the day of each row, where each day has so many."""
+    return np.repeat([day.day for day in days], counts)

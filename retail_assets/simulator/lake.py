@@ -2,10 +2,15 @@
 
 Belongs here: bulk loads of `reference/*`, `raw/*` and the truth. Does not belong here: anything that came through
 Kafka; its rows in the same tables are never touched.
+
+Days are simulated once; each piece of them goes into the files of its tables and is forgotten. A table's files are
+committed together when all are there.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Final
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
@@ -21,28 +26,27 @@ from retail_assets.contracts.tables import (
     REFERENCE_PURCHASE_ORDERS,
     REFERENCE_STORES,
     REFERENCE_SUPPLIERS,
+    REFERENCE_WEATHER,
     Table,
     raw_table,
 )
 from retail_assets.contracts.topics import EVENT_TOPICS, Topic
-from retail_assets.contracts.types import DATE, INT32, STRING, Column, arrow_schema, polars_schema
+from retail_assets.contracts.types import arrow_schema, polars_schema
+from retail_assets.simulator.delta_files import DeltaFiles
+from retail_assets.simulator.demand.anomalies import TRUTH_ANOMALIES
+from retail_assets.simulator.engine import Feed
+from retail_assets.simulator.events import TRUTH_DEMAND
+from retail_assets.simulator.randomness import BLOCK_DAYS
 from retail_assets.simulator.simulation import Simulation
 
-#: Outside of the contract on purpose: no asset may read what no retailer knows.
-TRUTH_DEMAND: Final = Table(
-    layer="truth",
-    name="demand",
-    grain=("store_id", "product_id", "business_date"),
-    columns=(
-        Column("store_id", STRING, "Store."),
-        Column("product_id", STRING, "Product."),
-        Column("business_date", DATE, "Date in the store's own time zone."),
-        Column("demand", INT32, "What customers wanted, whether or not the shelf had it.", unit="units", minimum=0),
-    ),
-    description="Uncensored demand of the synthetic retailer, to judge estimates by.",
-)
+_PROGRESS_S: Final = 2.0
+TRUTH_TABLES: Final = (TRUTH_DEMAND, TRUTH_ANOMALIES)
 
-_BULK_ROWS: Final = f"kafka_partition = {BULK_PARTITION}"
+_TOPICS: Final = {Feed(topic.name): topic for topic in EVENT_TOPICS}
+_TABLES: Final = {feed: raw_table(topic) for feed, topic in _TOPICS.items()} | {
+    Feed.ORDERS: REFERENCE_PURCHASE_ORDERS,
+    Feed.TRUTH: TRUTH_DEMAND,
+}
 
 
 def write_history(
@@ -60,7 +64,7 @@ def write_history(
         simulation: what to write.
         lake_uri: `file:///…`, `s3://…` or `s3a://…`, without the layer.
         storage_options: what delta-rs needs to reach the store.
-        on_progress: called with one line of text per table.
+        on_progress: called with one line of text per table, and every other second in between.
 
     Returns:
         Rows written, by the path of the table below the lake's root.
@@ -83,18 +87,23 @@ def write_history(
             storage_options=storage_options,
         )
         note(table, frame.height)
-    for topic in EVENT_TOPICS:
-        table = raw_table(topic)
-        bulk = _BulkRows(simulation, topic)
-        write_deltalake(
-            f"{root}/{table.path}",
-            pa.RecordBatchReader.from_batches(arrow_schema(table.columns), bulk.batches()),
-            mode="overwrite",
-            predicate=_BULK_ROWS,
-            partition_by=table.partition_by,
-            storage_options=storage_options,
-        )
-        note(table, bulk.rows)
+    files = {feed: DeltaFiles(root, table, storage_options) for feed, table in _TABLES.items()}
+    told = time.monotonic()
+    try:
+        for part in simulation.feeds():
+            if on_progress is not None and time.monotonic() - told > _PROGRESS_S:
+                told = time.monotonic()
+                until = simulation.scenario.first_date + timedelta(days=part.stretch.after - 1)
+                on_progress(f"simulated to {until} of {simulation.scenario.last_date}")
+            for feed, frame in part.frames.items():
+                rows = _with_envelope(frame, _TOPICS[feed], files[feed].rows) if feed in _TOPICS else frame
+                files[feed].add(to_arrow(rows, arrow_schema(_TABLES[feed].columns)), part.stretch.first // BLOCK_DAYS)
+    except BaseException:
+        for of_feed in files.values():
+            of_feed.discard()
+        raise
+    for of_feed in files.values():
+        note(of_feed.table, of_feed.commit())
     return written
 
 
@@ -122,39 +131,30 @@ def _whole_tables(simulation: Simulation) -> list[tuple[Table, pl.DataFrame]]:
         (REFERENCE_PRODUCTS, world.products),
         (REFERENCE_PROMOTIONS, world.promotions),
         (REFERENCE_CALENDAR, world.calendar),
-        (REFERENCE_PURCHASE_ORDERS, simulation.purchase_orders),
-        (TRUTH_DEMAND, simulation.truth),
+        (REFERENCE_WEATHER, world.weather),
+        (TRUTH_ANOMALIES, simulation.anomalies),
     ]
 
 
-class _BulkRows:
-    """The raw rows of one topic's history, made month by month as they are asked for."""
+def _with_envelope(events: pl.DataFrame, topic: Topic, offset: int) -> pl.DataFrame:
+    """Return events with the columns that say where a message came from.
 
-    def __init__(self, simulation: Simulation, topic: Topic) -> None:
-        self._simulation = simulation
-        self._topic = topic
-        self.rows = 0
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows; `rows` counts those yielded so far."""
-        schema = arrow_schema(raw_table(self._topic).columns)
-        for events in self._simulation.history_events(self._topic):
-            rows = to_arrow(self._with_envelope(events), schema)
-            self.rows += rows.num_rows
-            yield from rows.to_batches()
-
-    def _with_envelope(self, events: pl.DataFrame) -> pl.DataFrame:
-        envelope = polars_schema(ENVELOPE)
-        occurred = pl.col("occurred_at")
-        values = {
-            "kafka_topic": pl.lit(self._topic.name),
-            "kafka_partition": pl.lit(BULK_PARTITION),
-            "kafka_offset": pl.int_range(self.rows, self.rows + pl.len()),
-            "produced_at": occurred,
-            # The end of the event's day rather than now, so that the same scenario gives the same rows.
-            "ingested_at": occurred.dt.truncate("1d").dt.offset_by("1d"),
-            "event_date": occurred.dt.date(),
-            "rejection": pl.lit(None),
-            "raw_value": pl.lit(None),
-        }
-        return events.with_columns(**{name: value.cast(envelope[name]) for name, value in values.items()})
+    Args:
+        events: of one topic.
+        topic: that topic.
+        offset: running number of the first one.
+    """
+    envelope = polars_schema(ENVELOPE)
+    occurred = pl.col("occurred_at")
+    values: dict[str, Any] = {
+        "kafka_topic": pl.lit(topic.name),
+        "kafka_partition": pl.lit(BULK_PARTITION),
+        "kafka_offset": pl.int_range(offset, offset + pl.len()),
+        "produced_at": occurred,
+        # The end of the event's day rather than now, so that the same scenario gives the same rows.
+        "ingested_at": occurred.dt.truncate("1d").dt.offset_by("1d"),
+        "event_date": occurred.dt.date(),
+        "rejection": pl.lit(None),
+        "raw_value": pl.lit(None),
+    }
+    return events.with_columns(**{name: value.cast(envelope[name]) for name, value in values.items()})

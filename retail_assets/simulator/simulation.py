@@ -1,22 +1,26 @@
 """One simulated retailer from end to end: the world, the truth, the history and today.
 
-Belongs here: putting the parts together. Does not belong here: writing to a lake (`lake`) or a broker (`tills`).
+Belongs here: putting the parts together, and asking for days. Does not belong here: writing to a lake (`lake`) or a
+broker (`tills`), and how days come about (`engine`).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 
 import polars as pl
 
 from retail_assets.contracts.topics import EVENT_TOPICS, INVENTORY_UPDATES, POS_EVENTS, SALES_TRANSACTIONS, Topic
-from retail_assets.simulator.demand import draw_demand, truth_frame
-from retail_assets.simulator.events import Reporter
-from retail_assets.simulator.ledger import Ledger, keep_books
-from retail_assets.simulator.messages import DayMessages, draft_day
+from retail_assets.simulator.demand.model import DemandModel
+from retail_assets.simulator.engine import EVENT_FEEDS, Engine, Feed, Part, Stretch
+from retail_assets.simulator.randomness import BLOCK_DAYS
 from retail_assets.simulator.scenario import Scenario
-from retail_assets.simulator.world import World, build_world
+from retail_assets.simulator.stock.stock_state import StateError, StockState, load_states, save_states
+from retail_assets.simulator.tills.messages import DayMessages, draft_day
+from retail_assets.simulator.world.world import World, build_world
 
 
 @dataclass(frozen=True)
@@ -46,37 +50,102 @@ class HistoryBatch:
         }[topic.name]
 
 
-@dataclass(frozen=True)
 class Simulation:
-    """A retailer whose days have all been lived through.
+    """A retailer whose days come about when they are asked for.
+
+    Nothing of the days is kept but the state of stock, so memory doesn't grow with them. Asking for days again
+    simulates them again, from the first or from the nearest day whose state is at hand.
 
     Attributes:
         scenario: what was asked for.
         world: the reference frames.
-        truth: uncensored demand; store_id, product_id, business_date, demand. No feature may read it.
-        purchase_orders: `reference/purchase_orders` as known at the end of the last date.
-        ledger: every movement, in compact form.
-        reporter: turns stretches of the ledger into events.
+        demand: what customers want. No feature may know it.
+        first_day: the first day that can be asked for, counted from the first date: 0, but for a simulation that goes
+            on from a saved state.
     """
 
-    scenario: Scenario
-    world: World
-    truth: pl.DataFrame
-    purchase_orders: pl.DataFrame
-    ledger: Ledger
-    reporter: Reporter
+    def __init__(self, scenario: Scenario, states: list[StockState] | None = None, workers: int = 1) -> None:
+        """Draw the world.
+
+        Args:
+            scenario: what is asked for.
+            states: by cluster, where to go on; without them, the first day comes first.
+            workers: processes that simulate clusters of stores. Their number never changes the result.
+        """
+        self.scenario = scenario
+        self.world: World = build_world(scenario)
+        self.demand = DemandModel(scenario, self.world)
+        self.workers = workers
+        self._start = states
+        self.first_day = 0 if states is None else states[0].day
+        #: States at the end of days, by the day that comes next; only the newest few.
+        self._before: dict[int, list[StockState]] = {}
+        self._course: Engine | None = None
+        self._latest: tuple[int, HistoryBatch] | None = None
+
+    @property
+    def anomalies(self) -> pl.DataFrame:
+        """`truth/anomalies` of all days. No feature may read it."""
+        return self.demand.anomalies.labels(0, self.scenario.days)
+
+    @cached_property
+    def truth(self) -> pl.DataFrame:
+        """`truth/demand` of all days. No feature may read it. Memory grows with the days."""
+        return self._whole[Feed.TRUTH]
+
+    @cached_property
+    def purchase_orders(self) -> pl.DataFrame:
+        """`reference/purchase_orders` as known at the end of the last date. Memory grows with the days."""
+        return self._whole[Feed.ORDERS].sort("purchase_order_id")
 
     def history_batches(self) -> Iterator[HistoryBatch]:
-        """Yield the days before today, month by month; frames are made when they are asked for."""
-        return (self._batch(first, after) for first, after in self._months())
+        """Yield the days before today, month by month."""
+        stretches = [Stretch(first, after, EVENT_FEEDS) for first, after in self._months()]
+        return (self._batch(part) for part in self._engine().run_whole(stretches, self.workers))
 
     def history_events(self, topic: Topic) -> Iterator[pl.DataFrame]:
         """Yield the events of one topic before today, month by month."""
-        return (self._events(topic, first, after) for first, after in self._months())
+        stretches = [Stretch(first, after, (Feed(topic.name),)) for first, after in self._months()]
+        return (part.frames[Feed(topic.name)] for part in self._engine().run_whole(stretches, self.workers))
+
+    def feeds(self) -> Iterator[Part]:
+        """Yield all that the lake holds of all days, in bounded memory, piece by piece.
+
+        Rows come by block of days, in that by cluster of stores, in that by business date, store and time. Events end
+        with the day before today; orders and the truth go on to its end. The state before today is kept, so that today
+        comes cheaply afterwards.
+        """
+        today = self.scenario.days - 1
+        starts = sorted({self.first_day, *range(self.first_day // BLOCK_DAYS * BLOCK_DAYS, today, BLOCK_DAYS)})
+        bounds = [*(day for day in starts if self.first_day <= day < today), today]
+        stretches = [Stretch(first, after, tuple(Feed), keep_state=after == today) for first, after in pairwise(bounds)]
+        stretches.append(Stretch(today, today + 1, (Feed.ORDERS, Feed.TRUTH)))
+        before_today: list[StockState] = []
+        for part in self._engine().run(stretches, self.workers):
+            before_today += part.states
+            yield part
+        if before_today:
+            self._before[today] = before_today
+
+    def day_events(self, on: date) -> HistoryBatch:
+        """Return the events of one date. Dates that are asked for one after the other come cheaply.
+
+        Raises:
+            ValueError: the date is not one of the scenario's, or lies before a saved state that was gone on from.
+        """
+        day = (on - self.scenario.first_date).days
+        if not self.first_day <= day < self.scenario.days:
+            first = self.scenario.first_date + timedelta(days=self.first_day)
+            raise ValueError(f"{on} can't be simulated: the simulation has {first} to {self.scenario.last_date}")
+        if self._latest is None or self._latest[0] != day:
+            course = self._course_before(day)
+            (part,) = course.run_whole([Stretch(day, day + 1, EVENT_FEEDS)])
+            self._latest = (day, self._batch(part))
+        return self._latest[1]
 
     def today_events(self) -> HistoryBatch:
         """Return the events of the last date."""
-        return self._batch(self.scenario.days - 1, self.scenario.days)
+        return self.day_events(self.scenario.last_date)
 
     def today_messages(self) -> DayMessages:
         """Return the messages of the last date by topic, as sent: repeated and broken ones among them."""
@@ -84,45 +153,78 @@ class Simulation:
         in_order = [today.events(topic).sort("occurred_at", topic.schema.id_field) for topic in EVENT_TOPICS]
         return draft_day(self.scenario, EVENT_TOPICS, in_order)
 
+    def save_state(self, path: Path) -> None:
+        """Write the state at the end of the last date, for a scenario with more days to go on from."""
+        days = self.scenario.days
+        engine = self._engine(self._before.get(days - 1))
+        (part,) = engine.run_whole([Stretch(engine.day, days, (), keep_state=True)], self.workers)
+        save_states(path, self.scenario, part.states)
+
+    @cached_property
+    def _whole(self) -> dict[Feed, pl.DataFrame]:
+        feeds = (Feed.ORDERS, Feed.TRUTH)
+        months = [*self._months(), (self.scenario.days - 1, self.scenario.days)]
+        stretches = [
+            Stretch(first, after, feeds, keep_state=after == self.scenario.days - 1) for first, after in months
+        ]
+        frames: dict[Feed, list[pl.DataFrame]] = {feed: [] for feed in feeds}
+        for part in self._engine().run_whole(stretches, self.workers):
+            if part.states:
+                self._before[part.stretch.after] = part.states
+            for feed in feeds:
+                frames[feed].append(part.frames[feed])
+        return {feed: pl.concat(parts) for feed, parts in frames.items()}
+
+    def _engine(self, states: list[StockState] | None = None) -> Engine:
+        return Engine(self.scenario, self.world, self.demand, self._start if states is None else states)
+
+    def _course_before(self, day: int) -> Engine:
+        """Return an engine for which a day comes next."""
+        course = self._course
+        if course is None or course.day > day or any(course.day < kept <= day for kept in self._before):
+            at_hand = [kept for kept in self._before if kept <= day]
+            course = self._engine(self._before[max(at_hand)] if at_hand else None)
+            self._course = course
+        if course.day < day:
+            for _ in course.run([Stretch(course.day, day, ())]):
+                pass
+        return course
+
     def _months(self) -> list[tuple[int, int]]:
         """Return the first day of each month of the history and the day after its last, counted from the first date."""
-        dates = self.scenario.dates[:-1]
-        starts = [day for day, at in enumerate(dates) if day == 0 or at.day == 1]
-        return list(pairwise([*starts, len(dates)]))
+        first, today = self.first_day, self.scenario.days - 1
+        dates = {day: self.scenario.first_date + timedelta(days=day) for day in range(first, today)}
+        starts = [day for day, at in dates.items() if day == first or at.day == 1]
+        return list(pairwise([*starts, today]))
 
-    def _events(self, topic: Topic, first: int, after: int) -> pl.DataFrame:
-        make = {
-            SALES_TRANSACTIONS.name: self.reporter.sales_transactions,
-            INVENTORY_UPDATES.name: self.reporter.inventory_updates,
-            POS_EVENTS.name: self.reporter.pos_events,
-        }[topic.name]
-        return make(first, after)
-
-    def _batch(self, first: int, after: int) -> HistoryBatch:
-        dates = self.scenario.dates
+    def _batch(self, part: Part) -> HistoryBatch:
+        first_date = self.scenario.first_date
         return HistoryBatch(
-            first_date=dates[first],
-            last_date=dates[after - 1],
-            sales_transactions=self._events(SALES_TRANSACTIONS, first, after),
-            inventory_updates=self._events(INVENTORY_UPDATES, first, after),
-            pos_events=self._events(POS_EVENTS, first, after),
+            first_date=first_date + timedelta(days=part.stretch.first),
+            last_date=first_date + timedelta(days=part.stretch.after - 1),
+            sales_transactions=part.frames[Feed.SALES],
+            inventory_updates=part.frames[Feed.INVENTORY],
+            pos_events=part.frames[Feed.POS],
         )
 
 
-def simulate(scenario: Scenario) -> Simulation:
-    """Live through every day of a scenario.
+def simulate(scenario: Scenario, *, workers: int = 1, state: Path | None = None) -> Simulation:
+    """Return a simulated retailer. Its days come about when they are asked for.
 
-    Takes seconds and some hundred megabytes for a million sale lines; both grow in proportion.
+    Args:
+        scenario: what is asked for.
+        workers: processes that simulate clusters of stores. Their number never changes the result.
+        state: a file that `Simulation.save_state` wrote for the same scenario with fewer days: only what comes after
+            is simulated, and is what one long run would have given.
+
+    Raises:
+        StateError: the state can't be used: it is damaged, or of another scenario, or lies behind the last date.
     """
-    world = build_world(scenario)
-    demand = draw_demand(scenario, world)
-    ledger = keep_books(scenario, world, demand)
-    reporter = Reporter(scenario, world, ledger)
-    return Simulation(
-        scenario=scenario,
-        world=world,
-        truth=truth_frame(scenario, world, demand),
-        purchase_orders=reporter.purchase_orders(),
-        ledger=ledger,
-        reporter=reporter,
-    )
+    if state is None:
+        return Simulation(scenario, workers=workers)
+    states = load_states(state, scenario)
+    if states[0].day >= scenario.days:
+        raise StateError(
+            f"{state} holds the end of day {states[0].day}: a scenario of {scenario.days} days ends before"
+        )
+    return Simulation(scenario, states, workers)

@@ -1,0 +1,212 @@
+"""One Delta table's new rows: written as files while they are being made, committed at once at the end.
+
+Belongs here: files, their statistics, and the one commit that puts them in place of earlier ones. Does not belong here:
+which rows those are (`lake`).
+
+delta-rs's own writer keeps a file open for every partition until the last row, in memory, so that a history takes more
+memory the more days it has. Here the caller says when a group of rows is complete, and its files are closed.
+"""
+
+import json
+import time
+import uuid
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import DeltaTable, Schema
+from deltalake.fs import DeltaStorageHandler
+from deltalake.transaction import AddAction, RemoveAction
+from pyarrow import fs
+
+from retail_assets.contracts.tables import BULK_PARTITION, Table
+from retail_assets.contracts.types import arrow_schema
+
+_SOURCE: Final = "kafka_partition"
+#: Columns whose least and greatest values are noted in the log: what readers of the raw tables filter by.
+_NOTED: Final = (_SOURCE, "kafka_offset")
+
+
+@dataclass
+class _OpenFile:
+    """A file that rows are still put into."""
+
+    path: str
+    partition: str | None
+    writer: pq.ParquetWriter
+    sink: Any
+    rows: int = 0
+    bounds: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+class DeltaFiles:
+    """The files of one table's new rows."""
+
+    def __init__(self, root: str, table: Table, storage_options: dict[str, str] | None = None) -> None:
+        """Create the table, if there is none yet.
+
+        Args:
+            root: the lake's, `file:///…` or `s3://…`.
+            table: what is written. If it has partitions, only rows that were loaded in bulk are replaced, otherwise
+                all.
+            storage_options: what delta-rs needs to reach the store.
+        """
+        self.table = table
+        self.rows = 0
+        self._schema = arrow_schema(table.columns)
+        self._uri, self._options = f"{root}/{table.path}", storage_options
+        if DeltaTable.is_deltatable(self._uri, storage_options):
+            self._delta = DeltaTable(self._uri, storage_options=storage_options)
+        else:
+            self._delta = DeltaTable.create(
+                self._uri, self._schema, partition_by=table.partition_by, storage_options=storage_options
+            )
+        self._files = fs.PyFileSystem(DeltaStorageHandler(self._uri, storage_options))
+        self._open: dict[str | None, _OpenFile] = {}
+        self._group: int | None = None
+        self._adds: list[AddAction] = []
+
+    def add(self, rows: pa.Table, group: int) -> None:
+        """Write rows. The files of the group before are closed when another one begins.
+
+        Args:
+            rows: of the table's schema.
+            group: what belongs together, such as a block of days.
+        """
+        if group != self._group:
+            self._close_files()
+            self._group = group
+        self.rows += rows.num_rows
+        for partition, of_partition in self._split(rows):
+            file = self._open.get(partition)
+            if file is None:
+                file = self._open[partition] = self._new_file(partition)
+            self._write(file, of_partition)
+
+    def commit(self) -> int:
+        """Put the rows in place of the earlier ones, and return how many there are."""
+        self._close_files()
+        if self.table.partition_by is None:
+            self._transact([*self._adds], "overwrite", Schema.from_arrow(self._schema))
+            return self.rows
+        self._add_missing_columns()
+        removes = self._earlier()
+        actions: list[AddAction | RemoveAction] = [*self._adds, *removes]
+        if actions:
+            self._transact(actions, "append", self._delta.schema())
+        return self.rows
+
+    def discard(self) -> None:
+        """Delete what was written; the table stays as it was."""
+        self._close_files()
+        for add in self._adds:
+            self._files.delete_file(add.path)
+        self._adds = []
+
+    def _split(self, rows: pa.Table) -> list[tuple[str | None, pa.Table]]:
+        """Return the rows of each partition, without the partition's column."""
+        column = self.table.partition_by
+        if column is None:
+            return [(None, rows)]
+        values = rows[column].combine_chunks()
+        rest = rows.drop_columns([column])
+        # Dates change seldom from row to row, since rows come by date and store: stretches are sliced, not filtered.
+        ends = pc.indices_nonzero(pc.not_equal(values[1:], values[:-1])).to_pylist() if len(values) else []
+        bounds = [0, *(end + 1 for end in ends), len(values)]
+        stretches: dict[str, list[pa.Table]] = {}
+        for start, after in pairwise(bounds):
+            if after > start:
+                stretches.setdefault(str(values[start].as_py()), []).append(rest.slice(start, after - start))
+        return [(partition, pa.concat_tables(parts)) for partition, parts in stretches.items()]
+
+    def _new_file(self, partition: str | None) -> _OpenFile:
+        folder = "" if partition is None else f"{self.table.partition_by}={partition}/"
+        path = f"{folder}part-{uuid.uuid4()}.parquet"
+        schema = self._schema
+        if self.table.partition_by is not None:
+            schema = schema.remove(schema.get_field_index(self.table.partition_by))
+        sink = self._files.open_output_stream(path)
+        return _OpenFile(path, partition, pq.ParquetWriter(sink, schema, compression="snappy"), sink)
+
+    def _write(self, file: _OpenFile, rows: pa.Table) -> None:
+        file.writer.write_table(rows)
+        file.rows += rows.num_rows
+        for name in _NOTED:
+            if name in rows.column_names and rows.num_rows:
+                found = pc.min_max(rows[name]).as_py()
+                low, high = file.bounds.get(name, (found["min"], found["max"]))
+                file.bounds[name] = (min(low, found["min"]), max(high, found["max"]))
+
+    def _close_files(self) -> None:
+        for file in self._open.values():
+            file.writer.close()
+            file.sink.close()
+            statistics = {
+                "numRecords": file.rows,
+                "minValues": {name: low for name, (low, _) in file.bounds.items()},
+                "maxValues": {name: high for name, (_, high) in file.bounds.items()},
+                "nullCount": dict.fromkeys(file.bounds, 0),
+            }
+            self._adds.append(
+                AddAction(
+                    path=file.path,
+                    size=self._files.get_file_info(file.path).size,
+                    partition_values={} if file.partition is None else {str(self.table.partition_by): file.partition},
+                    modification_time=_now_ms(),
+                    data_change=True,
+                    stats=json.dumps(statistics),
+                )
+            )
+        self._open = {}
+
+    def _transact(self, actions: "list[AddAction | RemoveAction]", mode: str, schema: Schema) -> None:
+        partition_by = None if self.table.partition_by is None else [self.table.partition_by]
+        self._delta.create_write_transaction(actions, mode, schema, partition_by)
+
+    def _add_missing_columns(self) -> None:
+        """Give a table of an earlier release the optional fields that the contract has got since."""
+        known = {stored.name for stored in self._delta.schema().fields}
+        missing = [wanted for wanted in Schema.from_arrow(self._schema).fields if wanted.name not in known]
+        if missing:
+            self._delta.alter.add_columns(missing)
+
+    def _earlier(self) -> list[RemoveAction]:
+        """Return what takes away earlier bulk rows. Rows from Kafka in the same file get a file of their own."""
+        removes = []
+        actions = pa.table(self._delta.get_add_actions(flatten=True)).to_pylist()
+        for action in actions:
+            # The bulk rows' partition is below all others.
+            if (action.get(f"min.{_SOURCE}") or BULK_PARTITION) > BULK_PARTITION:
+                continue
+            day = str(action[f"partition.{self.table.partition_by}"])
+            partition: dict[str, str | None] = {str(self.table.partition_by): day}
+            if action.get(f"max.{_SOURCE}") != BULK_PARTITION and not self._keep_others(action["path"], day):
+                continue
+            removes.append(RemoveAction(action["path"], True, _now_ms(), action["size_bytes"], partition))  # noqa: FBT003 - positional in delta-rs's own examples
+        return removes
+
+    def _keep_others(self, path: str, partition: str) -> bool:
+        """Copy a file's rows from Kafka into a new one; return whether it has any bulk rows, and so must go."""
+        rows = pq.read_table(path, filesystem=self._files, partitioning=None)
+        others = rows.filter(pc.greater(rows[_SOURCE], BULK_PARTITION))
+        if others.num_rows == rows.num_rows:
+            return False
+        if others.num_rows:
+            target = self._new_file(partition)
+            columns = [
+                others[wanted.name].cast(wanted.type)
+                if wanted.name in others.column_names
+                else pa.nulls(others.num_rows, wanted.type)
+                for wanted in target.writer.schema
+            ]
+            self._open[partition] = target
+            self._write(target, pa.Table.from_arrays(columns, schema=target.writer.schema))
+            self._close_files()
+        return True
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
