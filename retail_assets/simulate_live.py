@@ -1,0 +1,162 @@
+"""The command of live tills: `retail simulate live`.
+
+Belongs here: its arguments, signals, and what it shows. Does not belong here: sending (`simulator.live`).
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
+
+import click
+
+from retail_assets.explained import explained
+from retail_assets.settings import load_settings
+
+if TYPE_CHECKING:
+    from retail_assets.simulator.scenario import DirtRates
+    from retail_assets.simulator.tills.live_report import LiveProgress
+
+_DIRT_KINDS: Final = ("duplicate", "late", "out_of_order", "clock_skew", "malformed", "unknown_version")
+_MS: Final = 1_000
+
+
+@click.command()
+@click.option("--preset", default="demo", show_default=True, help="A scenario of the package: tiny, demo, city, chain.")
+@click.option(
+    "--scenario",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A scenario of your own (TOML), instead of a preset.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds of the stream in a second: 60 is an hour a minute, 1 is real time. 60 where nothing is said.",
+)
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Messages a second, whatever their time, instead."
+)
+@click.option(
+    "--from",
+    "first",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The business date to begin with: the scenario's last date by default. A stream that was begun goes on.",
+)
+@click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]),
+    help="The time to end at, in the retailer's time zone: the midnight after the last date by default.",
+)
+@click.option(
+    "--dirt",
+    multiple=True,
+    metavar="KIND=SHARE",
+    help=f"How much goes wrong, instead of what the scenario says: {', '.join(_DIRT_KINDS)}. Can be repeated.",
+)
+@click.option("--format", "wire", type=click.Choice(["json", "avro"]), default="json", show_default=True)
+@click.option(
+    "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds without a broker."
+)
+@explained
+def live(
+    preset: str,
+    file: Path | None,
+    speed: float | None,
+    rate: float | None,
+    first: datetime | None,
+    until: datetime | None,
+    dirt: tuple[str, ...],
+    wire: str,
+    timeout: float,
+) -> None:
+    """Send the tills' events to Kafka as they happen, until the end or until it is stopped (Ctrl-C, SIGTERM).
+
+    A stopped stream has lost nothing: the same command goes on where it ended, without gap or repetition.
+    """
+    from retail_assets.simulator.scenario_file import load_scenario
+    from retail_assets.simulator.simulation import simulate
+    from retail_assets.simulator.tills.live import LiveStream, SimulatedDays, by_speed, end_of, stream_name
+    from retail_assets.simulator.tills.pacing import ByRate
+    from retail_assets.simulator.tills.plan import StreamPlan
+    from retail_assets.simulator.tills.wire import WireFormat
+
+    if speed is not None and rate is not None:
+        raise click.UsageError("--speed and --rate exclude each other")
+    settings = load_settings()
+    scenario = load_scenario(file or preset)
+    rates = _rates(scenario.dirt, dirt)
+    source = SimulatedDays(simulate(scenario))
+    end = (
+        int(until.replace(tzinfo=ZoneInfo(scenario.time_zone)).timestamp() * _MS)
+        if until
+        else end_of(source, scenario.time_zone)
+    )
+    stream = LiveStream(
+        plan=StreamPlan(source, scenario.seed, rates, WireFormat(wire)),
+        name=stream_name(scenario, rates, WireFormat(wire)),
+        bootstrap_servers=settings.bootstrap_servers,
+        timeout_s=timeout,
+        on_progress=_show,
+    )
+    click.echo(f"stream {stream.name} to {settings.bootstrap_servers}; Ctrl-C stops it without loss", err=True)
+    begin: date | None = first.date() if first else None
+    pace = (lambda _: ByRate(rate)) if rate is not None else by_speed(speed or 60.0)
+    with stopped_by_signals() as stop:
+        report = stream.run(begin, end, pace, stop)
+    for line in report.lines():
+        click.echo(line)
+    if report.stopped:
+        click.echo("stopped; the same command goes on from here")
+
+
+def _rates(scenarios: "DirtRates", wishes: tuple[str, ...]) -> "DirtRates":
+    """Return the scenario's rates with those that were asked for in their place.
+
+    Raises:
+        click.BadParameter: a kind is unknown, or a share is no number.
+        ScenarioError: a share is out of its limits.
+    """
+    changes: dict[str, Any] = {}
+    for wish in wishes:
+        kind, _, share = wish.partition("=")
+        name = kind.strip().replace("-", "_")
+        if name not in _DIRT_KINDS:
+            raise click.BadParameter(f"{kind!r} is none of {', '.join(_DIRT_KINDS)}", param_hint="--dirt")
+        try:
+            changes[f"{name}_rate"] = float(share)
+        except ValueError:
+            raise click.BadParameter(
+                f"{wish!r} should be like {name}=0.01, the share of the events", param_hint="--dirt"
+            ) from None
+    return replace(scenarios, **(asdict(scenarios) | changes))
+
+
+def _show(progress: "LiveProgress") -> None:
+    at = f"{progress.stream_time:%Y-%m-%d %H:%M:%S} UTC" if progress.stream_time else "nothing due yet"
+    waited = f", waited {progress.waits:,} times for room in the buffer" if progress.waits else ""
+    click.echo(f"{at}: {progress.offered:,} sent, {progress.confirmed:,} confirmed{waited}", err=True)
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[threading.Event]:
+    """Give an event that SIGINT and SIGTERM set; a second one ends the process as ever."""
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
