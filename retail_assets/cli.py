@@ -7,12 +7,14 @@ import contextlib
 import sys
 import warnings
 from datetime import date, datetime
+from pathlib import Path
 
 import click
 
 from retail_assets import __version__
 from retail_assets.explained import explained
 from retail_assets.settings import SettingsError, load_settings, unknown_variables
+from retail_assets.simulate import simulate
 from retail_local import commands as local
 
 
@@ -47,14 +49,25 @@ def topics() -> None:
 
 
 @topics.command("apply")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings to apply instead of those that ship with the code (infra/kafka/topics.toml).",
+)
 @explained
-def topics_apply() -> None:
-    """Create the topics that are missing."""
-    from retail_assets.contracts.topics import TOPICS
+def topics_apply(path: Path | None) -> None:
+    """Create the topics that are missing and bring the others to their settings."""
     from retail_assets.resources.kafka import KafkaResource
+    from retail_assets.resources.topics import read_topic_settings
 
-    created = KafkaResource(bootstrap_servers=load_settings().bootstrap_servers).create_topics(TOPICS)
-    click.echo(f"created {', '.join(created)}" if created else "all topics are there")
+    settings = load_settings()
+    kafka = KafkaResource(bootstrap_servers=settings.bootstrap_servers)
+    changes = kafka.apply_topics(read_topic_settings(settings.mode, path))
+    for change in changes:
+        click.echo(str(change))
+    if not changes:
+        click.echo("all topics are as they should be")
 
 
 @main.command()
@@ -112,7 +125,25 @@ def bench_overhead(steps: int, repeats: int, warm_ups: int, partitions: int) -> 
     run_overhead(load_settings(), Sizes(steps=steps, repeats=repeats, warm_ups=warm_ups, partitions=partitions))
 
 
-for _command in (local.up, local.down, local.status, local.doctor, local.logs, local.jars):
+@bench.command("simulator")
+@click.option("--days", type=click.IntRange(8, 730), default=60, show_default=True, help="Days of the longer history.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes that make history."
+)
+@click.option("--live-days", type=click.IntRange(1, 30), default=4, show_default=True, help="Days sent to the broker.")
+@click.option("--lake/--no-lake", default=True, show_default=True, help="Make the history once more, into a lake.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else.")
+@explained
+def bench_simulator(days: int, workers: int, live_days: int, lake: bool, as_json: bool) -> None:
+    """Measure how fast history is made, and live tills against Kafka's own producer test on a real broker."""
+    from retail_assets.bench.simulator import Sizes, run_simulator_bench
+
+    run_simulator_bench(
+        load_settings(), Sizes(days=days, workers=workers, live_days=live_days, lake=lake), as_json=as_json
+    )
+
+
+for _command in (local.up, local.down, local.status, local.doctor, local.logs, local.jars, simulate):
     main.add_command(_command)
 
 

@@ -7,9 +7,13 @@ from retail_assets.resources.clickhouse import WarehouseError
 from retail_assets.resources.kafka import BrokerError
 from retail_assets.resources.migrations import MigrationError
 from retail_assets.resources.offsets import TopicResetError
+from retail_assets.resources.topic_admin import TopicChangeError
+from retail_assets.resources.topics import TopicFileError
 from retail_assets.runs import LaunchError, RunFailedError
+from retail_assets.simulator.realism.observation import ObservationError
 from retail_assets.simulator.scenario import ScenarioError
-from retail_assets.simulator.tills import ProducerError
+from retail_assets.simulator.tills.day_producer import ProducerError
+from retail_assets.simulator.tills.wire import ContractError
 
 
 class DemoError(Exception):
@@ -19,12 +23,16 @@ class DemoError(Exception):
 EXPLAINED: Final = (
     BenchError,
     BrokerError,
+    ContractError,
     DemoError,
     LaunchError,
     MigrationError,
+    ObservationError,
     ProducerError,
     RunFailedError,
     ScenarioError,
+    TopicChangeError,
+    TopicFileError,
     TopicResetError,
     WarehouseError,
 )

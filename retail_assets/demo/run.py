@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from types import FrameType
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table as Grid
 
 from retail_assets.assets.models import TrainingConfig
 from retail_assets.contracts.tables import FORECAST_HORIZON_DAYS
-from retail_assets.contracts.topics import EVENT_TOPICS, TOPICS
+from retail_assets.contracts.topics import EVENT_TOPICS
 from retail_assets.demo.area import prepare_area, require_place
 from retail_assets.demo.errors import DemoError
 from retail_assets.demo.report import DemoReport, Stage, count, urgent_reorders
@@ -23,15 +24,18 @@ from retail_assets.resources.clickhouse import connect
 from retail_assets.resources.kafka import KafkaResource
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.migrations import migrate
+from retail_assets.resources.topics import read_topic_settings
 from retail_assets.runs import DagsterApi, RunResult, StepResult, UnreachableError, partition_tags
 from retail_assets.settings import Settings
 from retail_assets.simulator.lake import write_history
 from retail_assets.simulator.scenario import Scenario
+from retail_assets.simulator.scenario_file import load_scenario
 from retail_assets.simulator.simulation import simulate
-from retail_assets.simulator.tills import TillProducer
+from retail_assets.simulator.tills.day_producer import TillProducer
 from retail_local.files import locked
 from retail_local.stack import Stack
 
+_PRESET: Final = "demo"
 _LAUNCHED_BY_DEMO = {"retail/launched_by": "demo"}
 #: Days of features that the demo computes: what training asks for by default, and a week.
 _FEATURE_DAYS = timedelta(days=TrainingConfig().training_days + 7)
@@ -83,7 +87,8 @@ def run_demo(
     """
     started = time.monotonic()
     yesterday = datetime.now(settings.zone).date() - timedelta(days=1)
-    scenario = Scenario(
+    scenario = load_scenario(
+        _PRESET,
         last_date=last_date or yesterday,
         seed=seed,
         stores=stores,
@@ -200,11 +205,12 @@ def _end_left_over(api: DagsterApi, stack: Stack, stages: _Stages) -> int:
 def _set_up(settings: Settings, scenario: Scenario, stages: _Stages) -> None:
     if prepare_area(settings, scenario.fingerprint):
         stages.note("data of another scenario of the demo were removed")
-    created = KafkaResource(bootstrap_servers=settings.bootstrap_servers).create_topics(TOPICS)
+    kafka = KafkaResource(bootstrap_servers=settings.bootstrap_servers)
+    changes = kafka.apply_topics(read_topic_settings(settings.mode))
     client = connect(settings, database="")
     applied = migrate(client, settings.clickhouse_database)
     client.close()
-    stages.note(f"{len(created)} topics created, {len(applied)} migrations applied")
+    stages.note(f"{len(changes)} changes to topics, {len(applied)} migrations applied")
 
 
 def _run_job(api: DagsterApi, job: str, tags: dict[str, str], stages: _Stages) -> RunResult:
