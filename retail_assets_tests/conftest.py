@@ -5,7 +5,6 @@ stack that is in use.
 """
 
 import os
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.migrations import migrate
 from retail_assets.resources.spark import SparkResource, spark_config
 from retail_assets.settings import Settings, get_settings
+from retail_local.ports import free_ports
 from retail_local.stack import Stack
 
 _PORTS = ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CLICKHOUSE_PORT", "DAGSTER_PORT")
@@ -32,12 +32,8 @@ def pytest_configure() -> None:
         if name not in {"RETAIL_CACHE_DIR", "RETAIL_JAVA_HOME"}:
             del os.environ[name]
     os.environ["RETAIL_VAR_DIR"] = tempfile.mkdtemp(prefix="retail-tests-")
-    sockets = [socket.socket() for _ in _PORTS]
-    for name, holder in zip(_PORTS, sockets, strict=True):
-        holder.bind(("127.0.0.1", 0))
-        os.environ[f"RETAIL_{name}"] = str(holder.getsockname()[1])
-    for holder in sockets:
-        holder.close()
+    for name, port in zip(_PORTS, free_ports(len(_PORTS)), strict=True):
+        os.environ[f"RETAIL_{name}"] = str(port)
     # No JVM of the tests lives long enough to win back what optimising its code costs, on two cores twice over.
     own = os.environ.get("JAVA_TOOL_OPTIONS", "")
     os.environ["JAVA_TOOL_OPTIONS"] = f"{own} -XX:TieredStopAtLevel=1".strip()

@@ -1,6 +1,7 @@
 """The lake's IO manager, by round trips on a real Spark: write twice, still the same rows."""
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
@@ -10,6 +11,7 @@ from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import SparkSession
 
 from retail_assets.contracts.tables import CORE_DAILY_SALES, REFERENCE_SUPPLIERS, Table
+from retail_assets.contracts.types import polars_schema
 from retail_assets.io_managers.delta import ContractError, SparkDeltaIOManager
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
@@ -128,7 +130,12 @@ def test_a_small_table_is_written_and_read_as_polars_without_spark(lake: LakeRes
             "lead_time_days_mean": [3.0],
             "lead_time_days_sd": [1.0],
             "review_period_days": [2],
-        }
+            "lead_time_distribution": ["gamma"],
+            "delivery_weekdays": ["1,4"],
+            "minimum_order_value": [Decimal("50.00")],
+            "reliability": [0.97],
+        },
+        schema=polars_schema(REFERENCE_SUPPLIERS.columns),
     )
     write(manager, REFERENCE_SUPPLIERS, suppliers)
     write(manager, REFERENCE_SUPPLIERS, suppliers)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from typing import Any
 import clickhouse_connect
 import psutil
 from clickhouse_connect.driver.client import Client
+
+from retail_local.ports import free_ports
 
 SMALL = ["--stores", "2", "--products", "15", "--days", "120"]
 COUNTS = (
@@ -25,16 +26,6 @@ COUNTS = (
     "forecast_rows",
     "reorder_rows",
 )
-
-
-def free_ports(count: int) -> list[int]:
-    holders = [socket.socket() for _ in range(count)]
-    for holder in holders:
-        holder.bind(("127.0.0.1", 0))
-    ports = [int(holder.getsockname()[1]) for holder in holders]
-    for holder in holders:
-        holder.close()
-    return ports
 
 
 class Demo:

@@ -19,14 +19,16 @@ from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.offsets import TopicResetError, next_range
 from retail_assets.resources.progress import read_progress
 from retail_assets.resources.spark import SparkResource
+from retail_assets.resources.topics import read_topic_settings
 from retail_assets.sensors.kafka import evaluate
+from retail_assets.settings import Mode
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 def topics(kafka: KafkaResource) -> Iterator[None]:
-    kafka.create_topics(TOPICS)
+    kafka.apply_topics(read_topic_settings(Mode.LOCAL))
     yield
     kafka.delete_topics([topic.name for topic in TOPICS])
 
@@ -151,7 +153,7 @@ def test_a_topic_that_was_made_anew_stops_the_run_with_what_to_do(
     kafka.send(POS_EVENTS.name, [event(n) for n in range(5)])
     materialize()
     kafka.delete_topics([POS_EVENTS.name])
-    kafka.create_topics([POS_EVENTS])
+    kafka.apply_topics({POS_EVENTS.name: read_topic_settings(Mode.LOCAL)[POS_EVENTS.name]})
     with pytest.raises(TopicResetError, match="was deleted and made anew"):
         materialize()
     assert len(held_events(lake)) == 5

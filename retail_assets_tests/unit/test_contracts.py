@@ -17,7 +17,7 @@ from retail_assets.contracts.tables import (
     TABLES,
     Table,
 )
-from retail_assets.contracts.topics import DEAD_LETTERS, EVENT_TOPICS
+from retail_assets.contracts.topics import EVENT_TOPICS
 from retail_assets.contracts.types import arrow_schema, spark_schema
 from retail_assets.resources.migrations import MigrationError, read_migrations
 
@@ -49,10 +49,6 @@ def test_an_event_has_an_identity_a_store_and_a_time(schema: EventSchema) -> Non
 def test_the_key_of_a_topic_is_made_of_required_fields() -> None:
     for topic in EVENT_TOPICS:
         assert set(topic.key_fields) <= {column.name for column in topic.schema.required}
-
-
-def test_dead_letters_are_compacted_so_that_a_letter_sent_again_replaces_itself() -> None:
-    assert DEAD_LETTERS.config["cleanup.policy"] == "compact"
 
 
 def test_the_quantiles_of_a_forecast_are_in_order_and_have_columns() -> None:

@@ -8,10 +8,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+#: What every part of the simulator may use: the scenario, and drawing from it.
+SIMULATORS_OWN = {
+    f"retail_assets.simulator.{module}"
+    for module in ("clusters", "limits", "noise", "randomness", "runs", "scenario", "scenario_file")
+}
 #: What each part may import of the project; itself is always allowed.
 ALLOWED = {
     "retail_assets/contracts": {"retail_assets.contracts"},
     "retail_assets/simulator": {"retail_assets.contracts"},
+    "retail_assets/simulator/world": {"retail_assets.contracts", *SIMULATORS_OWN},
+    "retail_assets/simulator/demand": {"retail_assets.contracts", "retail_assets.simulator.world", *SIMULATORS_OWN},
+    "retail_assets/simulator/stock": {
+        "retail_assets.contracts",
+        "retail_assets.simulator.world",
+        "retail_assets.simulator.demand",
+        *SIMULATORS_OWN,
+    },
+    "retail_assets/simulator/tills": {"retail_assets.contracts", *SIMULATORS_OWN},
+    # As an outsider: the contracts are all that it knows.
+    "retail_assets/simulator/realism": {"retail_assets.contracts"},
     "retail_assets/domain": {"retail_assets.contracts"},
     "retail_assets/resources": {
         "retail_assets.contracts",

@@ -20,12 +20,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from retail_assets.contracts.topics import EVENT_TOPICS, Topic
 from retail_assets.resources.kafka import KafkaResource
-from retail_assets.settings import Settings
-from retail_assets.simulator import tills
-from retail_assets.simulator.messages import Message
+from retail_assets.resources.topics import TopicSettings, read_topic_settings
+from retail_assets.settings import Mode, Settings
 from retail_assets.simulator.scenario import Scenario
 from retail_assets.simulator.simulation import simulate
-from retail_assets.simulator.tills import ProducerError, TillProducer, partition_of
+from retail_assets.simulator.tills import readback
+from retail_assets.simulator.tills.day_producer import ProducerError, TillProducer
+from retail_assets.simulator.tills.messages import Message
+from retail_assets.simulator.tills.partitioning import partition_of
 from retail_assets_tests.integration.simulator.made_up import MANY, PARTITIONS, made_up, topic_named
 from retail_local.stack import Stack
 
@@ -34,7 +36,7 @@ pytestmark = pytest.mark.integration
 SEND_UNTIL_KILLED = """
 import os, signal, sys
 from retail_assets_tests.integration.simulator.made_up import MANY, made_up, topic_named
-from retail_assets.simulator.tills import TillProducer
+from retail_assets.simulator.tills.day_producer import TillProducer
 
 def die(there, _):
     if there >= int(sys.argv[3]):
@@ -57,7 +59,8 @@ def values_by_partition(servers: str, topic: Topic) -> dict[int, list[bytes]]:
     )
     found: dict[int, list[bytes]] = defaultdict(list)
     try:
-        for partition in range(topic.partitions):
+        found_topic = consumer.list_topics(topic.name, timeout=20).topics[topic.name]
+        for partition in sorted(found_topic.partitions):
             low, high = consumer.get_watermark_offsets(TopicPartition(topic.name, partition), timeout=20)
             consumer.assign([TopicPartition(topic.name, partition, low)])
             while len(found[partition]) < high - low:
@@ -86,7 +89,7 @@ def broker_pid(stack: Stack) -> int:
 def topic(kafka: KafkaResource) -> Topic:
     """A topic of its own for each test."""
     topic = topic_named(f"tills-{uuid.uuid4().hex[:8]}")
-    kafka.create_topics([topic])
+    kafka.apply_topics({topic.name: TopicSettings(PARTITIONS, 1, {})})
     return topic
 
 
@@ -98,7 +101,7 @@ def servers(settings: Settings) -> str:
 @pytest.fixture
 def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests in which no producer dies: what was sent before has long been written, and isn't waited for."""
-    monkeypatch.setattr(tills, "_SETTLED_S", 0.01)
+    monkeypatch.setattr(readback, "_SETTLED_S", 0.01)
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def whole_stack(stack: Stack) -> Iterator[Stack]:
 
 @pytest.mark.usefixtures("nobody_else")
 def test_a_simulated_day_arrives_whole_and_in_order(kafka: KafkaResource, servers: str) -> None:
-    kafka.create_topics(EVENT_TOPICS)
+    kafka.apply_topics(read_topic_settings(Mode.LOCAL))
     day = simulate(Scenario(last_date=date(2026, 1, 31), stores=3, products=30, days=10)).today_messages()
     before = {topic.name: values_by_partition(servers, topic) for topic in EVENT_TOPICS}
     progress: list[tuple[int, int]] = []
@@ -120,7 +123,7 @@ def test_a_simulated_day_arrives_whole_and_in_order(kafka: KafkaResource, server
         assert progress[-1] == (len(messages), len(messages))
         for partition, values in values_by_partition(servers, topic).items():
             new = values[len(before[topic.name][partition]) :]
-            assert new == expected(messages, topic.partitions)[partition]
+            assert new == expected(messages, len(before[topic.name]))[partition]
 
 
 @pytest.mark.usefixtures("nobody_else")
@@ -165,7 +168,7 @@ def test_keys_go_where_kafkas_own_clients_would_send_them(servers: str, topic: T
 def test_a_part_that_was_sent_is_found_among_foreign_and_corrupt_messages(
     servers: str, topic: Topic, monkeypatch: pytest.MonkeyPatch, read_back: int
 ) -> None:
-    monkeypatch.setattr(tills, "_READ_BACK", read_back)
+    monkeypatch.setattr(readback, "_READ_BACK", read_back)
     messages = made_up(300)
     noise = Producer({"bootstrap.servers": servers})
     chance = random.Random(5)  # noqa: S311 - noise for a test
@@ -232,7 +235,7 @@ def test_a_broker_that_does_not_lead_its_partitions_yet_is_waited_for_but_not_fo
                 raise KafkaException(KafkaError(refusals.pop()))
             return super().get_watermark_offsets(*args, **named)
 
-    monkeypatch.setattr(tills, "Consumer", Starting)
+    monkeypatch.setattr(readback, "Consumer", Starting)
     assert TillProducer(servers).send(topic, made_up(3)) == 3
     assert not refusals
     refusals.extend([KafkaError.NOT_LEADER_FOR_PARTITION] * 1_000)

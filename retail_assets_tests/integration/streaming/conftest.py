@@ -18,6 +18,8 @@ import pytest
 
 from retail_assets.contracts.topics import POS_EVENTS, SALES_TRANSACTIONS
 from retail_assets.resources.kafka import BrokerError, KafkaResource, Letter
+from retail_assets.resources.topics import read_topic_settings
+from retail_assets.settings import Mode
 
 _Found = TypeVar("_Found")
 
@@ -145,11 +147,12 @@ class ServiceProcess:
 def topics(kafka: KafkaResource) -> KafkaResource:
     """Return the broker with empty topics: other tests of the session may have used them."""
     wanted = [SALES_TRANSACTIONS, POS_EVENTS]
+    settings_of = read_topic_settings(Mode.LOCAL)
     kafka.delete_topics([topic.name for topic in wanted])
 
     def empty() -> bool:
         try:
-            kafka.create_topics(wanted)
+            kafka.apply_topics({topic.name: settings_of[topic.name] for topic in wanted})
             return not any(sum(kafka.offsets(topic.name)[1].values()) for topic in wanted)
         except BrokerError:  # deletion goes on in the background
             return False

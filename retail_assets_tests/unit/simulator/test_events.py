@@ -10,8 +10,6 @@ from retail_assets.contracts.tables import REFERENCE_PURCHASE_ORDERS
 from retail_assets.contracts.types import polars_schema
 from retail_assets.simulator.simulation import Simulation
 
-SOLD_AS = ("store_id", "product_id", "unit_price", "promotion_id")
-
 
 def test_frames_have_the_contracts_schema(simulation: Simulation) -> None:
     for batch in (*simulation.history_batches(), simulation.today_events()):
@@ -70,39 +68,47 @@ def test_tills_serve_within_opening_hours_also_when_the_clocks_change(
     assert changed.height > 0
 
 
-def test_every_return_brings_back_what_was_sold_before_at_the_same_price(lines: pl.DataFrame) -> None:
+def test_every_returned_line_refers_to_a_sale_of_it_at_the_same_price(lines: pl.DataFrame) -> None:
     sold = lines.filter(pl.col("kind") == "sale")
-    returned = lines.filter(pl.col("kind") == "return").with_row_index()
+    returned = lines.filter(pl.col("kind") == "return")
     assert 0.005 < returned.height / sold.height < 0.02
-    pairs = returned.join(sold, on=SOLD_AS, how="left", nulls_equal=True, suffix="_sold").filter(
-        (pl.col("occurred_at_sold") < pl.col("occurred_at"))
-        & (pl.col("occurred_at_sold") > pl.col("occurred_at") - timedelta(days=15))
-        & (pl.col("quantity_sold") >= pl.col("quantity"))
+    pairs = returned.join(
+        sold,
+        left_on=["original_transaction_id", "product_id"],
+        right_on=["transaction_id", "product_id"],
+        suffix="_sold",
     )
-    assert pairs["index"].n_unique() == returned.height
+    assert pairs.height == returned.height
+    assert (pairs["store_id"] == pairs["store_id_sold"]).all()
+    assert (pairs["unit_price"] == pairs["unit_price_sold"]).all()
+    assert pairs["promotion_id"].eq_missing(pairs["promotion_id_sold"]).all()
+    assert (pairs["quantity"] <= pairs["quantity_sold"]).all()
+    assert (pairs["discount"] <= pairs["discount_sold"]).all()
+    assert (pairs["occurred_at_sold"] < pairs["occurred_at"]).all()
+    assert (pairs["occurred_at_sold"] > pairs["occurred_at"] - timedelta(days=15)).all()
+    assert pairs.select("original_transaction_id", "product_id").is_unique().all()
 
 
-def test_no_more_comes_back_than_was_sold(lines: pl.DataFrame) -> None:
-    back = pl.col("kind") != "sale"
-    units = lines.group_by(SOLD_AS).agg(
-        sold=pl.col("quantity").filter(~back).sum(), returned=pl.col("quantity").filter(back).sum()
-    )
-    assert (units["returned"] <= units["sold"]).all()
+def test_sales_refer_to_nothing_and_all_else_to_a_sale(baskets: pl.DataFrame) -> None:
+    refers = baskets["original_transaction_id"].is_not_null()
+    assert (refers == (baskets["kind"] != "sale")).all()
+    sales = baskets.filter(pl.col("kind") == "sale")
+    assert baskets["original_transaction_id"].drop_nulls().is_in(sales["transaction_id"].implode()).all()
 
 
 def test_every_void_cancels_one_sale_at_its_till_within_minutes(baskets: pl.DataFrame) -> None:
-    voids = baskets.filter(pl.col("kind") == "void").with_row_index()
+    voids = baskets.filter(pl.col("kind") == "void")
     assert voids.height > 0
     sales = baskets.filter(pl.col("kind") == "sale")
-    pairs = voids.join(sales, on=["store_id", "register_id", "cashier_id", "payment_method"], suffix="_sold").filter(
-        (pl.col("occurred_at_sold") < pl.col("occurred_at"))
-        & (pl.col("occurred_at") - pl.col("occurred_at_sold") < timedelta(minutes=3))
-    )
-    same = pairs.filter(
-        pl.Series([a.to_list() == b.to_list() for a, b in zip(pairs["lines"], pairs["lines_sold"], strict=True)])
-    )
-    assert same["index"].to_list() == voids["index"].to_list()
-    assert same["transaction_id_sold"].is_unique().all()
+    pairs = voids.join(sales, left_on="original_transaction_id", right_on="transaction_id", suffix="_sold")
+    assert pairs.height == voids.height
+    for field in ("store_id", "register_id", "cashier_id", "payment_method", "lines"):
+        assert pairs[field].to_list() == pairs[f"{field}_sold"].to_list(), field
+    assert (pairs["occurred_at_sold"] < pairs["occurred_at"]).all()
+    assert (pairs["occurred_at"] - pairs["occurred_at_sold"] < timedelta(minutes=3)).all()
+    assert voids["original_transaction_id"].is_unique().all()
+    returned = baskets.filter(pl.col("kind") == "return")
+    assert not returned["original_transaction_id"].is_in(voids["original_transaction_id"].implode()).any()
 
 
 def test_discounts_are_those_of_the_promotion_that_runs(simulation: Simulation, lines: pl.DataFrame) -> None:

@@ -19,16 +19,20 @@ from retail_assets.contracts.tables import (
 )
 from retail_assets.contracts.types import arrow_schema, polars_schema
 from retail_assets.simulator import lake
-from retail_assets.simulator.lake import TRUTH_DEMAND, write_history
-from retail_assets.simulator.scenario import Scenario
+from retail_assets.simulator.demand.anomalies import TRUTH_ANOMALIES
+from retail_assets.simulator.engine import Part
+from retail_assets.simulator.events import TRUTH_DEMAND
+from retail_assets.simulator.lake import to_arrow, write_history
+from retail_assets.simulator.scenario import AnomalyRates, Scenario
 from retail_assets.simulator.simulation import Simulation, simulate
 
-TABLES = (*REFERENCE_TABLES, *RAW_TABLES, TRUTH_DEMAND)
+TABLES = (*REFERENCE_TABLES, *RAW_TABLES, TRUTH_DEMAND, TRUTH_ANOMALIES)
 
 
 @pytest.fixture(scope="module")
 def written(scenario: Scenario) -> Simulation:
-    return simulate(Scenario(last_date=scenario.last_date, stores=2, products=30, days=14))
+    anomalies = AnomalyRates(thefts=40.0, price_errors=40.0)
+    return simulate(Scenario(last_date=scenario.last_date, stores=2, products=30, days=14, anomalies=anomalies))
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +60,12 @@ def test_columns_have_exactly_the_contracts_types(root: str, table: Table) -> No
 def test_what_is_read_back_is_what_was_simulated(root: str, written: Simulation) -> None:
     for table, frame in (
         (TRUTH_DEMAND, written.truth),
+        (TRUTH_ANOMALIES, written.anomalies),
         *((t, getattr(written.world, t.name, written.purchase_orders)) for t in REFERENCE_TABLES),
     ):
         assert read(root, table).sort(table.grain).equals(frame.sort(table.grain)), table.path
     for table in RAW_TABLES:
+        # A single cluster of stores, so that both are in the order of business dates.
         made = pl.concat([getattr(batch, table.name) for batch in written.history_batches()])
         stored = read(root, table).sort("kafka_offset")
         assert stored.select(made.columns).equals(made), table.path
@@ -127,34 +133,94 @@ def test_another_scenario_replaces_the_earlier_bulk_rows(tmp_path: Path, written
     assert all(read(uri, table).height == rows[table.path] for table in TABLES)
 
 
-def test_a_write_that_breaks_off_leaves_the_rows_of_before(
+def test_a_write_that_breaks_off_leaves_the_rows_of_before_and_no_files(
     tmp_path: Path, written: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = (tmp_path / "lake").as_uri()
     rows = write_history(written, uri)
-    whole = lake._BulkRows.batches
+    files = set(tmp_path.rglob("*.parquet"))
+    whole = Simulation.feeds
 
-    def broken(self: lake._BulkRows) -> Iterator[pa.RecordBatch]:
+    def broken(self: Simulation) -> Iterator[Part]:
         yield next(whole(self))
         raise RuntimeError("the disk is on fire")
 
-    monkeypatch.setattr(lake._BulkRows, "batches", broken)
-    with pytest.raises(Exception, match="on fire"):
+    monkeypatch.setattr(Simulation, "feeds", broken)
+    with pytest.raises(RuntimeError, match="on fire"):
         write_history(written, uri)
-    assert read(uri, RAW_SALES_TRANSACTIONS).height == rows[RAW_SALES_TRANSACTIONS.path]
+    for table in (*RAW_TABLES, TRUTH_DEMAND):
+        assert read(uri, table).height == rows[table.path]
+    new = set(tmp_path.rglob("*.parquet")) - files
+    assert {path.parts[-3] if "reference" in path.parts else path.parts[-2] for path in new} <= {
+        "reference", *(table.name for table in REFERENCE_TABLES), TRUTH_ANOMALIES.name
+    }  # fmt: skip
+
+
+def test_a_day_is_one_file_whatever_the_number_of_days(root: str, written: Simulation) -> None:
+    for table in RAW_TABLES:
+        actions = pl.DataFrame(DeltaTable(f"{root}/{table.path}").get_add_actions(flatten=True))
+        assert actions["num_records"].sum() == read(root, table).height
+        assert actions["partition.event_date"].is_unique().all()
+        assert set(actions["min.kafka_partition"]) == set(actions["max.kafka_partition"]) == {BULK_PARTITION}
+
+
+def test_rows_from_kafka_in_the_same_file_as_bulk_rows_are_kept(tmp_path: Path, written: Simulation) -> None:
+    uri = (tmp_path / "lake").as_uri()
+    table = RAW_INVENTORY_UPDATES
+    rows = write_history(written, uri)[table.path]
+    stored = read(uri, table).with_columns(
+        kafka_partition=pl.when(pl.col("kafka_offset") % 3 == 0).then(1).otherwise(BULK_PARTITION).cast(pl.Int32)
+    )
+    # As a compaction would leave them.
+    write_deltalake(
+        f"{uri}/{table.path}",
+        to_arrow(stored, arrow_schema(table.columns)),
+        mode="overwrite",
+        partition_by="event_date",
+    )
+    kafka = stored.filter(pl.col("kafka_partition") == 1)
+    assert write_history(written, uri)[table.path] == rows
+    after = read(uri, table)
+    assert after.height == rows + kafka.height
+    kept = after.filter(pl.col("kafka_partition") == 1)
+    assert kept.sort("kafka_offset").equals(kafka.sort("kafka_offset"))
+
+
+def test_a_table_of_an_earlier_release_gets_the_fields_that_came_since(tmp_path: Path, written: Simulation) -> None:
+    uri = (tmp_path / "lake").as_uri()
+    table = RAW_SALES_TRANSACTIONS
+    schema = arrow_schema(table.columns)
+    old = schema.remove(schema.get_field_index("original_transaction_id"))
+    DeltaTable.create(f"{uri}/{table.path}", old, partition_by=table.partition_by)
+    rows = write_history(written, uri)[table.path]
+    stored = read(uri, table)
+    assert stored.height == rows
+    assert stored["original_transaction_id"].drop_nulls().len() > 0
 
 
 def test_s3a_is_read_as_s3(monkeypatch: pytest.MonkeyPatch, written: Simulation) -> None:
     seen: list[tuple[str, object]] = []
 
-    def note(uri: str, data: object, **options: object) -> None:
-        seen.append((uri, options["storage_options"]))
-        if isinstance(data, pa.RecordBatchReader):
-            data.read_all()
+    class NoFiles:
+        """Takes rows and forgets them."""
 
-    monkeypatch.setattr(lake, "write_deltalake", note)
+        def __init__(self, root: str, table: Table, storage_options: object) -> None:
+            seen.append((f"{root}/{table.path}", storage_options))
+            self.table, self.rows = table, 0
+
+        def add(self, rows: pa.Table, _group: int) -> None:
+            self.rows += rows.num_rows
+
+        def commit(self) -> int:
+            return self.rows
+
+    monkeypatch.setattr(
+        lake, "write_deltalake", lambda uri, _, **options: seen.append((uri, options["storage_options"]))
+    )
+    monkeypatch.setattr(lake, "DeltaFiles", NoFiles)
     lines: list[str] = []
     write_history(written, "s3a://bucket/lake/", {"aws_region": "x"}, lines.append)
     assert seen[0] == ("s3://bucket/lake/reference/stores", {"aws_region": "x"})
+    assert all(options == {"aws_region": "x"} for _, options in seen)
     assert len(lines) == len(seen) == len(TABLES)
     assert lines[0] == "reference/stores: 2 rows"

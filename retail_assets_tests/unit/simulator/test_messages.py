@@ -9,9 +9,9 @@ import pytest
 
 from retail_assets.contracts.topics import EVENT_TOPICS, INVENTORY_UPDATES, POS_EVENTS, SALES_TRANSACTIONS, Topic
 from retail_assets.contracts.types import TIMESTAMP, Column, DecimalType, ListType
-from retail_assets.simulator.messages import DayMessages, Message
 from retail_assets.simulator.scenario import Scenario
 from retail_assets.simulator.simulation import Simulation
+from retail_assets.simulator.tills.messages import DayMessages, Message
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +100,7 @@ def test_headers_say_schema_producer_and_number(scenario: Scenario, sent: DayMes
             assert dict(message.headers) == {
                 "schema": topic.schema.name.encode(),
                 "schema_version": b"1",
+                "content_type": b"application/json",
                 "producer": scenario.fingerprint.encode(),
                 "sequence": str(message.sequence).encode(),
             }

@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from retail_assets.simulator.scenario import Scenario, ScenarioError
+from retail_assets.simulator.scenario import (
+    AnomalyRates,
+    CatalogueSettings,
+    DemandSettings,
+    DirtRates,
+    Scenario,
+    ScenarioError,
+    StockSettings,
+    StoreSettings,
+)
 
 TODAY = date(2026, 1, 31)
 
@@ -54,6 +63,13 @@ def test_a_wrong_field_is_refused_by_name(field: str, value: Any) -> None:
         {"currency": "CHF"},
         {"malformed": 6},
         {"duplicates": 26},
+        {"store_settings": StoreSettings(hypermarkets=0.3)},
+        {"store_settings": StoreSettings(time_zones=(("East", "Europe/Warsaw"),))},
+        {"catalogue": CatalogueSettings(promoted=0.1)},
+        {"demand": DemandSettings(season=0.5)},
+        {"stock": StockSettings(target_days=20)},
+        {"anomalies": AnomalyRates(thefts=1)},
+        {"dirt": DirtRates(late_rate=0.1)},
     ],
 )
 def test_every_field_changes_the_fingerprint(other: dict[str, Any]) -> None:
@@ -62,3 +78,14 @@ def test_every_field_changes_the_fingerprint(other: dict[str, Any]) -> None:
 
 def test_equal_scenarios_have_equal_fingerprints() -> None:
     assert Scenario(last_date=TODAY, seed=7).fingerprint == Scenario(last_date=TODAY).fingerprint
+
+
+def test_a_whole_number_and_the_same_float_are_one_scenario() -> None:
+    one, other = (Scenario(last_date=TODAY, demand=DemandSettings(season=value)) for value in (1, 1.0))
+    assert one == other
+    assert one.fingerprint == other.fingerprint
+
+
+def test_a_section_names_its_field() -> None:
+    with pytest.raises(ScenarioError, match=r"^demand\.season should be a number from 0 to 5, not -1$"):
+        DemandSettings(season=-1)

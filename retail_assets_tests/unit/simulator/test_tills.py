@@ -5,8 +5,10 @@ import socket
 import pytest
 
 from retail_assets.contracts.topics import POS_EVENTS
-from retail_assets.simulator.messages import Message
-from retail_assets.simulator.tills import ProducerError, TillProducer, _sequence_of, murmur2, partition_of
+from retail_assets.simulator.tills.day_producer import ProducerError, TillProducer
+from retail_assets.simulator.tills.messages import Message
+from retail_assets.simulator.tills.partitioning import murmur2, partition_of
+from retail_assets.simulator.tills.readback import sequence_of
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,8 @@ def test_a_key_always_has_the_same_partition() -> None:
         ([("sequence", b"12")], None),
         ([("producer", b"you"), ("sequence", b"12")], None),
         ([("producer", b"me"), ("sequence", b"twelve")], None),
+        ([("producer", b"me"), ("sequence", b"9223372036854775807")], 2**63 - 1),
+        ([("producer", b"me"), ("sequence", b"9223372036854775808")], None),
         ([("producer", b"me"), ("sequence", b"9" * 5_000)], None),
         ([("producer", b"me"), ("sequence", None)], None),
         ([("producer", b"me")], None),
@@ -44,7 +48,7 @@ def test_a_key_always_has_the_same_partition() -> None:
     ],
 )
 def test_only_whole_numbers_of_the_same_producer_count(headers: object, expected: int | None) -> None:
-    assert _sequence_of(headers, b"me") == expected
+    assert sequence_of(headers, b"me") == expected
 
 
 def test_an_absent_broker_is_named_with_what_to_do() -> None:

@@ -11,14 +11,23 @@ from retail_assets.contracts.tables import (
     REFERENCE_PROMOTIONS,
     REFERENCE_STORES,
     REFERENCE_SUPPLIERS,
+    REFERENCE_WEATHER,
     Table,
 )
 from retail_assets.contracts.types import polars_schema
-from retail_assets.simulator.catalogue import STORE_FORMATS, SUBCATEGORIES
-from retail_assets.simulator.scenario import Scenario
-from retail_assets.simulator.world import World, build_world
+from retail_assets.simulator.scenario import CatalogueSettings, Scenario, StoreSettings
+from retail_assets.simulator.world.assortment import SUBCATEGORIES
+from retail_assets.simulator.world.catalogue import CUSTOMER_PROFILES, REGIONS, STORE_FORMATS
+from retail_assets.simulator.world.world import World, build_world
 
-TABLES = (REFERENCE_STORES, REFERENCE_SUPPLIERS, REFERENCE_PRODUCTS, REFERENCE_PROMOTIONS, REFERENCE_CALENDAR)
+TABLES = (
+    REFERENCE_STORES,
+    REFERENCE_SUPPLIERS,
+    REFERENCE_PRODUCTS,
+    REFERENCE_PROMOTIONS,
+    REFERENCE_CALENDAR,
+    REFERENCE_WEATHER,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +47,7 @@ def test_reference_frames_have_the_contracts_schema_and_grain(world: World, tabl
     assert not frame.select(table.grain).is_duplicated().any()
     for column in table.columns:
         assert column.nullable or frame[column.name].null_count() == 0, column.name
+        assert column.allowed is None or set(frame[column.name]) <= set(column.allowed), column.name
         if column.minimum is not None:
             assert (frame[column.name].cast(pl.Float64) >= column.minimum).all(), column.name
         if column.maximum is not None:
@@ -88,9 +98,93 @@ def test_promotions_are_planned_a_fortnight_ahead_and_never_overlap(asked: Scena
     assert by_series.filter(pl.col("starts_on") <= pl.col("before")).is_empty()
 
 
-def test_nothing_is_promoted_before_it_is_launched(world: World) -> None:
+def test_nothing_is_promoted_while_it_is_not_on_sale(world: World) -> None:
     joined = world.promotions.join(world.products, on="product_id")
     assert (joined["starts_on"] >= joined["launched_on"]).all()
+    ending = joined.filter(pl.col("discontinued_on").is_not_null())
+    assert ending.height > 0
+    assert (ending["ends_on"] <= ending["discontinued_on"]).all()
+
+
+def test_promotions_are_found_by_store_and_days(asked: Scenario, world: World) -> None:
+    promotions = world.promotions.with_row_index()
+    first, after = 30, 60
+    starts, ends = (asked.first_date + timedelta(days=day) for day in (first, after - 1))
+    for store in (0, 9):
+        expected = promotions.filter(
+            pl.col("store_id") == world.stores["store_id"][store],
+            pl.col("ends_on") >= starts,
+            pl.col("starts_on") <= ends,
+        )
+        assert sorted(world.promotion_index.rows(store, first, after)) == expected["index"].to_list()
+        assert expected.height > 0
+
+
+def test_some_products_are_launched_late_and_some_are_taken_off(world: World, asked: Scenario) -> None:
+    assert 0 < world.products.filter(pl.col("launched_on") > asked.first_date).height < 30
+    ending = world.products.drop_nulls("discontinued_on")
+    assert 0 < ending.height < 30
+    assert (ending["discontinued_on"] > ending["launched_on"]).all()
+
+
+def test_a_substitute_is_another_product_of_the_same_subcategory(world: World) -> None:
+    names = world.products["subcategory"].to_list()
+    assert world.substitutes.shape == (120, 3)
+    for product, row in enumerate(world.substitutes):
+        others = [int(other) for other in row if other >= 0]
+        assert len(set(others)) == len(others) > 0
+        assert all(other != product and names[other] == names[product] for other in others)
+
+
+def test_regions_can_have_time_zones_of_their_own() -> None:
+    zones = StoreSettings(time_zones=(("East", "Europe/Moscow"),))
+    world = build_world(Scenario(last_date=date(2026, 1, 31), stores=8, products=5, days=10, store_settings=zones))
+    by_region = dict(world.stores.select("region", "time_zone").unique().iter_rows())
+    assert by_region == {region.name: "Europe/Berlin" for region in REGIONS} | {"East": "Europe/Moscow"}
+
+
+def test_formats_are_shared_out_as_the_scenario_says() -> None:
+    kinds = StoreSettings(hypermarkets=0.0, supermarkets=0.0, convenience_stores=0.2)
+    world = build_world(Scenario(last_date=date(2026, 1, 31), stores=4, products=5, days=10, store_settings=kinds))
+    assert set(world.stores["format"]) == {"convenience"}
+
+
+def test_stores_have_customers_and_room_in_the_size_of_their_format(world: World) -> None:
+    sizes = {store_format.name: store_format.size_m2 for store_format in STORE_FORMATS}
+    assert set(world.stores["customer_profile"]) <= {profile.name for profile in CUSTOMER_PROFILES}
+    for name, size, litres in world.stores.select("format", "size_m2", "storage_litres").iter_rows():
+        assert sizes[name][0] <= size <= sizes[name][1] < litres
+
+
+def test_summers_are_warm_and_winters_cold() -> None:
+    world = build_world(Scenario(last_date=date(2025, 12, 31), stores=8, products=5, days=365))
+    month = pl.col("date").dt.month()
+    celsius = {m: world.weather.filter(month == m)["mean_celsius"].mean() for m in (1, 7)}
+    assert -6 < celsius[1] < 7  # type: ignore[operator]
+    assert 13 < celsius[7] < 26  # type: ignore[operator]
+    assert 0.2 < (world.weather["rain_mm"] > 0).mean() < 0.5  # type: ignore[operator]
+
+
+def test_without_promotions_there_are_none() -> None:
+    world = build_world(
+        Scenario(last_date=date(2026, 1, 31), stores=2, products=9, days=40, catalogue=CatalogueSettings(promoted=0.0))
+    )
+    assert world.promotions.is_empty()
+
+
+def test_more_days_change_nothing_of_the_days_before() -> None:
+    short, long = (
+        Scenario(last_date=date(2026, 1, 31) + timedelta(days=more), stores=5, products=60, days=90 + more)
+        for more in (0, 100)
+    )
+    one, other = build_world(short), build_world(long)
+    for name in ("stores", "suppliers", "products"):
+        assert getattr(one, name).equals(getattr(other, name)), name
+    assert other.promotions.head(one.promotions.height).equals(one.promotions)
+    assert other.promotions.height > one.promotions.height
+    for name in ("weather", "calendar"):
+        shared = getattr(other, name).filter(pl.col("date") <= short.last_date)
+        assert shared.equals(getattr(one, name).filter(pl.col("date") <= short.last_date)), name
 
 
 def test_the_calendar_reaches_a_year_ahead_and_knows_the_holidays(asked: Scenario, world: World) -> None:
