@@ -86,7 +86,8 @@ def test_after_all_that_the_books_balance_and_running_again_changes_no_count(dem
     assert first["dead_letters"] == 5
     assert first["core_units"] == first["fact_sales_units"] > 0
     assert first["forecast_rows"] == first["series"] * 7
-    assert first["reorder_rows"] == first["series"] == 30
+    # Two of the fifteen products are not on sale yet.
+    assert first["reorder_rows"] == first["series"] == 26
     process = demo.start()
     client = demo.reader()
     before = rows_of_marts(client)
