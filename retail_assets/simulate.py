@@ -132,6 +132,8 @@ def lake_uri(lake: str) -> str:
     Raises:
         click.BadParameter: it is neither.
     """
+    if not lake.strip():
+        raise click.BadParameter("should be a folder, file:///… or s3a://…, not nothing", param_hint="--lake")
     if "://" not in lake:
         return Path(lake).expanduser().resolve().as_uri()
     if lake.startswith("s3://"):

@@ -3,6 +3,7 @@
 Belongs here: its arguments, signals, and what it shows. Does not belong here: sending (`simulator.live`).
 """
 
+import math
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
 _DIRT_KINDS: Final = ("duplicate", "late", "out_of_order", "clock_skew", "malformed", "unknown_version")
 _MS: Final = 1_000
+_DEFAULT_PRESET: Final = "demo"
+#: A greater speed or rate is "at once" as well, and would run out of the range of numbers.
+_FASTEST: Final = 1e9
 
 
 @click.command()
-@click.option("--preset", default="demo", show_default=True, help="A scenario of the package: tiny, demo, city, chain.")
+@click.option("--preset", help="A scenario of the package: tiny, demo, city, chain; demo by default.")
 @click.option(
     "--scenario",
     "file",
@@ -36,11 +40,13 @@ _MS: Final = 1_000
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, min_open=True, max=_FASTEST),
     help="Seconds of the stream in a second: 60 is an hour a minute, 1 is real time. 60 where nothing is said.",
 )
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Messages a second, whatever their time, instead."
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True, max=_FASTEST),
+    help="Messages a second, whatever their time, instead.",
 )
 @click.option(
     "--from",
@@ -61,11 +67,15 @@ _MS: Final = 1_000
 )
 @click.option("--format", "wire", type=click.Choice(["json", "avro"]), default="json", show_default=True)
 @click.option(
-    "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds without a broker."
+    "--timeout",
+    type=click.FloatRange(min=1, max=86_400),
+    default=60.0,
+    show_default=True,
+    help="Seconds without a broker.",
 )
 @explained
 def live(
-    preset: str,
+    preset: str | None,
     file: Path | None,
     speed: float | None,
     rate: float | None,
@@ -88,8 +98,14 @@ def live(
 
     if speed is not None and rate is not None:
         raise click.UsageError("--speed and --rate exclude each other")
+    if preset and file:
+        raise click.UsageError("--preset and --scenario exclude each other")
+    if any(number is not None and math.isnan(number) for number in (speed, rate, timeout)):
+        raise click.UsageError("--speed, --rate and --timeout should be numbers, not nan")
+    if first is not None and until is not None and until <= first:
+        raise click.UsageError(f"--until {until} should lie behind --from {first:%Y-%m-%d}")
     settings = load_settings()
-    scenario = load_scenario(file or preset)
+    scenario = load_scenario(file or preset or _DEFAULT_PRESET)
     rates = _rates(scenario.dirt, dirt)
     source = SimulatedDays(simulate(scenario))
     end = (

@@ -7,6 +7,7 @@ delta-rs's own writer keeps a file open for every partition until the last row, 
 memory the more days it has. Here the caller says when a group of rows is complete, and its files are closed.
 """
 
+import contextlib
 import json
 import time
 import uuid
@@ -89,22 +90,31 @@ class DeltaFiles:
     def commit(self) -> int:
         """Put the rows in place of the earlier ones, and return how many there are."""
         self._close_files()
+        # Others may have written since the first file was opened, which can be hours ago.
+        self._delta.update_incremental()
         if self.table.partition_by is None:
             self._transact([*self._adds], "overwrite", Schema.from_arrow(self._schema))
+            self._adds = []
             return self.rows
         self._add_missing_columns()
         removes = self._earlier()
         actions: list[AddAction | RemoveAction] = [*self._adds, *removes]
         if actions:
             self._transact(actions, "append", self._delta.schema())
+        self._adds = []
         return self.rows
 
     def discard(self) -> None:
-        """Delete what was written; the table stays as it was."""
-        self._close_files()
-        for add in self._adds:
-            self._files.delete_file(add.path)
-        self._adds = []
+        """Delete what was written and not committed; the table stays as it was."""
+        # An interrupt may have come between any two steps: what can't be closed or deleted holds nobody else up.
+        for file in self._open.values():
+            for part in (file.writer, file.sink):
+                with contextlib.suppress(OSError, ValueError):  # Arrow's own errors are ValueErrors
+                    part.close()
+        for path in {*(file.path for file in self._open.values()), *(add.path for add in self._adds)}:
+            with contextlib.suppress(OSError):
+                self._files.delete_file(path)
+        self._open, self._adds = {}, []
 
     def _split(self, rows: pa.Table) -> list[tuple[str | None, pa.Table]]:
         """Return the rows of each partition, without the partition's column."""
@@ -141,7 +151,7 @@ class DeltaFiles:
                 file.bounds[name] = (min(low, found["min"]), max(high, found["max"]))
 
     def _close_files(self) -> None:
-        for file in self._open.values():
+        for file in list(self._open.values()):
             file.writer.close()
             file.sink.close()
             statistics = {
@@ -160,7 +170,7 @@ class DeltaFiles:
                     stats=json.dumps(statistics),
                 )
             )
-        self._open = {}
+            del self._open[file.partition]
 
     def _transact(self, actions: "list[AddAction | RemoveAction]", mode: str, schema: Schema) -> None:
         partition_by = None if self.table.partition_by is None else [self.table.partition_by]
@@ -179,7 +189,8 @@ class DeltaFiles:
         actions = pa.table(self._delta.get_add_actions(flatten=True)).to_pylist()
         for action in actions:
             # The bulk rows' partition is below all others.
-            if (action.get(f"min.{_SOURCE}") or BULK_PARTITION) > BULK_PARTITION:
+            least = action.get(f"min.{_SOURCE}")
+            if least is not None and least > BULK_PARTITION:
                 continue
             day = str(action[f"partition.{self.table.partition_by}"])
             partition: dict[str, str | None] = {str(self.table.partition_by): day}

@@ -78,15 +78,6 @@ def write_history(
         if on_progress is not None:
             on_progress(f"{table.path}: {rows:,} rows")
 
-    for table, frame in _whole_tables(simulation):
-        write_deltalake(
-            f"{root}/{table.path}",
-            to_arrow(frame, arrow_schema(table.columns)),
-            mode="overwrite",
-            schema_mode="overwrite",
-            storage_options=storage_options,
-        )
-        note(table, frame.height)
     files = {feed: DeltaFiles(root, table, storage_options) for feed, table in _TABLES.items()}
     told = time.monotonic()
     try:
@@ -98,12 +89,22 @@ def write_history(
             for feed, frame in part.frames.items():
                 rows = _with_envelope(frame, _TOPICS[feed], files[feed].rows) if feed in _TOPICS else frame
                 files[feed].add(to_arrow(rows, arrow_schema(_TABLES[feed].columns)), part.stretch.first // BLOCK_DAYS)
+        # Only now, when all else is ready: a history that is broken off leaves the tables of before, one and all.
+        for table, frame in _whole_tables(simulation):
+            write_deltalake(
+                f"{root}/{table.path}",
+                to_arrow(frame, arrow_schema(table.columns)),
+                mode="overwrite",
+                schema_mode="overwrite",
+                storage_options=storage_options,
+            )
+            note(table, frame.height)
+        for of_feed in files.values():
+            note(of_feed.table, of_feed.commit())
     except BaseException:
         for of_feed in files.values():
             of_feed.discard()
         raise
-    for of_feed in files.values():
-        note(of_feed.table, of_feed.commit())
     return written
 
 

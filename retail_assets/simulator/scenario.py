@@ -32,12 +32,14 @@ __all__ = [
 ]
 
 #: Counts up whenever the same scenario begins to give other data, so that a fingerprint never stands for two.
-SIMULATOR_VERSION: Final = 2
+SIMULATOR_VERSION: Final = 3
 
 _MAX_STORES: Final = 999
 _MAX_PRODUCTS: Final = 9_999
 _MAX_DAYS: Final = 3_660
 _MAX_EXTRA_MESSAGES: Final = 100_000
+#: Of the last date; the contract takes events of 2000 to 2099.
+_DATES: Final = (date(2011, 1, 1), date(2090, 12, 31))
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 _REGIONS: Final = tuple(region.name for region in REGIONS)
@@ -130,8 +132,8 @@ class DemandSettings:
     product_spread: float = limited(1.08, Number(0, 3))
     series_spread: float = limited(0.4, Number(0, 3))
     trend_spread: float = limited(0.12, Number(0, 1))
-    dispersion: float = limited(0.22, Number(0.01, 10))
-    dispersion_power: float = limited(0.5, Number(0, 1))
+    dispersion: float = limited(0.2, Number(0.01, 10))
+    dispersion_power: float = limited(0.8, Number(0, 1))
     season: float = limited(1.0, _STRENGTH)
     pay_day: float = limited(1.0, _STRENGTH)
     weekday: float = limited(1.0, _STRENGTH)
@@ -226,7 +228,7 @@ class DirtRates:
         duplicate_rate: sent a second time.
         late_rate: sent minutes to hours after they happened.
         out_of_order_rate: sent after a later one of the same store.
-        clock_skew_rate: with the time of a clock that is wrong.
+        clock_skew_rate: share of the tills, not of the messages, whose clock is wrong.
         malformed_rate: break the contract.
         unknown_version_rate: say a version of the schema that nobody knows.
     """
@@ -295,6 +297,8 @@ class Scenario:
         # A datetime is a date as well, but would give other fingerprints for the same day.
         if type(self.last_date) is not date:
             raise ScenarioError(f"last_date should be a date, not {self.last_date!r}")
+        if not _DATES[0] <= self.last_date <= _DATES[1]:
+            raise ScenarioError(f"last_date should be from {_DATES[0]} to {_DATES[1]}, not {self.last_date}")
         check_time_zone("time_zone", self.time_zone)
         if not isinstance(self.currency, str) or not _CURRENCY.fullmatch(self.currency):
             raise ScenarioError(f"currency should be three capital letters such as EUR, not {self.currency!r}")

@@ -38,9 +38,9 @@ _SHELF_PRICE_ELASTICITY: Final = 0.4
 # What a slow seller sells hangs on few customers, who come and go: its level is high for some weeks and low for others.
 # The drift of a series of mean 1 has this variance over squared mean; it falls with this power of the mean, and never
 # exceeds the limit. It is what autocorrelation at a distance of weeks comes from.
-_DRIFT: Final = 0.75
+_DRIFT: Final = 0.65
 _DRIFT_POWER: Final = 0.75
-_GREATEST_DRIFT: Final = 0.75
+_GREATEST_DRIFT: Final = 0.65
 #: Width of the step between high and low, in standard deviations of the noise behind it.
 _DRIFT_STEP: Final = 0.25
 # Products have weeks of their own around the stores': bread on Saturdays, fish on Fridays. Spread in logs.

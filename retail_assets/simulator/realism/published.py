@@ -142,7 +142,7 @@ def figures_of_stock(statistics: Statistics, rise: float | None) -> list[Figure]
             0.05,
             0.12,
             "8.3 %",
-            "worldwide mean (Gruen 2002)",
+            "worldwide, at a moment (Gruen 2002)",
             percent=True,
         ),
         Figure(

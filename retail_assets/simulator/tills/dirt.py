@@ -260,6 +260,8 @@ def _overtake(messages: pl.DataFrame, chosen: _Bools, late: _Bools) -> pl.DataFr
     return (
         messages.with_columns(_chosen=pl.Series(chosen), _late=pl.Series(late))
         .with_columns(_following=punctual.shift(-1).backward_fill().over("store"))
+        # The lines of a basket share an instant, and are not overtaken by each other.
+        .with_columns(_following=pl.col("_following").last().over("store", "due"))
         .with_columns(
             due=pl.when(moves).then(following + 1).otherwise("due"),
             label=pl.when(moves).then(pl.col("label") + int(Label.OUT_OF_ORDER)).otherwise("label"),

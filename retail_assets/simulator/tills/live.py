@@ -172,6 +172,11 @@ class LiveStream:
                 f"stream {self.name} began with {known}, not {wanted}: leave out the date to go on with it, or delete "
                 "and create the topics"
             )
+        if known is None and wanted is None and any(max(progress.sequences) >= 0 for progress in there):
+            raise ProducerError(
+                f"the topics hold a part of stream {self.name}, but the broker has forgotten with which date it began: "
+                "say it (--from), or delete and create the topics"
+            )
         begun = known or wanted or self.plan.source.last_date
         if not self.plan.source.first_date <= begun <= self.plan.source.last_date:
             raise ProducerError(

@@ -139,10 +139,17 @@ class TopicReader:
 
     def between(self, partition: int, start: int, after: int, producer: bytes) -> list[int]:
         """Return a producer's sequence numbers from an offset to before another, in order."""
-        found: list[int] = []
         if start >= after:
-            return found
+            return []
         self.consumer.assign([self.place(partition, start)])
+        try:
+            return self._read_to(after, producer)
+        finally:
+            # Or it would go on fetching what comes later, for as long as it lives.
+            self.consumer.unassign()
+
+    def _read_to(self, after: int, producer: bytes) -> list[int]:
+        found: list[int] = []
         deadline = time.monotonic() + self._timeout_s
         while time.monotonic() < deadline:
             for received in self.consumer.consume(_READ_BATCH, timeout=_READ_POLL_S):

@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 PROMOTION_DAYS_AHEAD: Final = 28
 
 _WEEK: Final = 7
-#: Which part of the products is ever promoted; the others never are.
+#: Which part of the products is ever promoted, where the scenario doesn't promote more; the others never are.
 _PROMOTABLE: Final = 0.2
 _STORE_SHARE: Final = 0.8
 _DISCOUNT_PERCENTS: Final = (10, 15, 20, 25, 30, 40, 50)
@@ -44,15 +44,18 @@ def draw_promotions(scenario: Scenario, stores: pl.DataFrame, products: pl.DataF
         ((products[column].cast(pl.Int32) - first.toordinal() + _EPOCH_ORDINAL).fill_null(missing)).to_numpy()
         for column, missing in (("launched_on", 0), ("discontinued_on", np.iinfo(np.int32).max))
     )
-    promotable = stream(scenario.seed, Purpose.PROMOTIONS).random(products.height) < _PROMOTABLE
-    chance = np.where(promotable, np.minimum(scenario.catalogue.promoted / _PROMOTABLE, 1.0), 0.0)
+    share = max(_PROMOTABLE, scenario.catalogue.promoted)
+    lots = stream(scenario.seed, Purpose.PROMOTIONS).random(products.height)
+    promotable = (lots < share) | (lots == lots.min())  # one at least, in the smallest catalogue
+    chance = np.where(promotable, scenario.catalogue.promoted / share, 0.0)
     parts: list[tuple[npt.NDArray[Any], ...]] = []
     number = 0
     for week, starts in enumerate(range(monday_before, scenario.days + PROMOTION_DAYS_AHEAD, _WEEK)):
         rng = stream(scenario.seed, Purpose.PROMOTIONS, week)
         promoted = rng.random(products.height) < chance
-        # Every week has one promotion at least, so that the smallest scenario shows some.
-        promoted[int(rng.integers(products.height))] |= scenario.catalogue.promoted > 0
+        if scenario.catalogue.promoted > 0 and not promoted.any():
+            # Every week has one promotion at least, so that the smallest scenario shows some.
+            promoted[rng.choice(np.flatnonzero(promotable))] = True
         chosen = np.flatnonzero(promoted)
         percent = rng.choice(_DISCOUNT_PERCENTS, p=_DISCOUNT_WEIGHTS, size=chosen.size)
         display = rng.random(chosen.size) < scenario.catalogue.on_display

@@ -305,6 +305,9 @@ def test_without_bookmarks_the_topic_itself_says_where_to_go_on(
     send(stream_of(servers, tag), ByRate(1_500), stop)
     # As after a week, when the broker forgets the offsets of a group.
     monkeypatch.setattr("retail_assets.simulator.tills.bookmarks.GROUP", "retail-live-forgotten-{}")
+    # Without the date, days between could be left out for good.
+    with pytest.raises(ProducerError, match="forgotten with which date it began"):
+        stream_of(servers, tag).run(None, None, lambda _: AtOnce(), threading.Event())
     stream_of(servers, tag).run(FIRST, None, lambda _: AtOnce(), threading.Event())
     assert_all_there(servers, tag)
 

@@ -220,7 +220,7 @@ def test_s3a_is_read_as_s3(monkeypatch: pytest.MonkeyPatch, written: Simulation)
     monkeypatch.setattr(lake, "DeltaFiles", NoFiles)
     lines: list[str] = []
     write_history(written, "s3a://bucket/lake/", {"aws_region": "x"}, lines.append)
-    assert seen[0] == ("s3://bucket/lake/reference/stores", {"aws_region": "x"})
+    assert ("s3://bucket/lake/reference/stores", {"aws_region": "x"}) in seen
     assert all(options == {"aws_region": "x"} for _, options in seen)
     assert len(lines) == len(seen) == len(TABLES)
-    assert lines[0] == "reference/stores: 2 rows"
+    assert "reference/stores: 2 rows" in lines

@@ -58,8 +58,8 @@ def test_an_absent_broker_is_named_with_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--speed", "0"], "'--speed': 0.0 is not in the range x>0"),
-        (["--rate", "-5"], "'--rate': -5.0 is not in the range x>0"),
+        (["--speed", "0"], "'--speed': 0.0 is not in the range 0<x<="),
+        (["--rate", "-5"], "'--rate': -5.0 is not in the range 0<x<="),
         (["--speed", "2", "--rate", "5"], "--speed and --rate exclude each other"),
         (["--dirt", "mud=0.1"], "--dirt: 'mud' is none of duplicate, late"),
         (["--dirt", "late=often"], "--dirt: 'late=often' should be like late=0.01"),

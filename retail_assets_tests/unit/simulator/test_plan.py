@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from retail_assets.contracts.topics import EVENT_TOPICS, INVENTORY_UPDATES, POS_EVENTS, SALES_TRANSACTIONS, Topic
 from retail_assets.simulator.scenario import DirtRates
-from retail_assets.simulator.tills.dirt import LATE_MS, SKEW_MS, DirtCounts, Label
+from retail_assets.simulator.tills.dirt import LATE_MS, SKEW_MS, DirtCounts, Label, _overtake
 from retail_assets.simulator.tills.plan import DayEvents, StreamPlan, total
 from retail_assets.simulator.tills.wire import WireFormat
 from retail_assets_tests.made_up_days import MadeUpDay, MadeUpDays
@@ -219,3 +220,13 @@ def test_counts_are_added_field_by_field() -> None:
     assert counts == DirtCounts(events=8, duplicates=3, late=3, clock_skew=1)
     assert counts + counts == DirtCounts(events=16, duplicates=6, late=6, clock_skew=2)
     assert "11 messages: 8 events (3 late, 0 out of order, 1 by a wrong clock), 3 duplicates" in str(counts)
+
+
+def test_lines_of_one_basket_that_share_an_instant_are_overtaken_as_often_as_others() -> None:
+    moments = [at for at in range(0, 1_000_000, 1_000) for _ in range(3)]
+    messages = pl.DataFrame({"due": moments, "label": [0] * len(moments), "store": ["S1"] * len(moments)})
+    chosen = np.arange(len(moments)) % 10 == 0
+    moved = _overtake(messages, chosen, np.zeros(len(moments), dtype=np.bool_))
+    out_of_order = (moved["label"] & int(Label.OUT_OF_ORDER) != 0).to_numpy()
+    assert out_of_order.sum() >= chosen.sum() - 1  # nothing comes after the last
+    assert (moved["due"].to_numpy()[out_of_order] == messages["due"].to_numpy()[out_of_order] + 1_001).all()

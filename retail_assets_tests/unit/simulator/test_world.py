@@ -1,5 +1,6 @@
 """The world is plausible, complete, and exactly in the contract's shape."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import polars as pl
@@ -98,7 +99,8 @@ def test_promotions_are_planned_a_fortnight_ahead_and_never_overlap(asked: Scena
     assert by_series.filter(pl.col("starts_on") <= pl.col("before")).is_empty()
 
 
-def test_nothing_is_promoted_while_it_is_not_on_sale(world: World) -> None:
+def test_nothing_is_promoted_while_it_is_not_on_sale(asked: Scenario) -> None:
+    world = build_world(replace(asked, catalogue=replace(asked.catalogue, promoted=0.3)))
     joined = world.promotions.join(world.products, on="product_id")
     assert (joined["starts_on"] >= joined["launched_on"]).all()
     ending = joined.filter(pl.col("discontinued_on").is_not_null())
@@ -204,3 +206,11 @@ def test_worlds_of_any_size_can_be_built(stores: int, products: int) -> None:
     assert world.stores.height == stores
     assert world.products.height == products
     assert world.promotions.height > 0
+
+
+def test_as_many_products_are_promoted_as_the_scenario_says_and_most_never_are(asked: Scenario) -> None:
+    many = replace(asked, products=2_000, stores=3, catalogue=replace(asked.catalogue, promoted=0.02, launched_later=0))
+    promotions = build_world(many).promotions
+    weeks = promotions["starts_on"].n_unique()
+    assert promotions["promotion_id"].n_unique() / weeks / many.products == pytest.approx(0.02, rel=0.15)
+    assert promotions["product_id"].n_unique() < 0.25 * many.products
