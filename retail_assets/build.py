@@ -15,6 +15,7 @@ from retail_assets.assets.raw import raw_assets
 from retail_assets.assets.sources import source_specs
 from retail_assets.checks.balance import balance_checks
 from retail_assets.checks.contracts import contract_checks
+from retail_assets.checks.losses import losses_checks
 from retail_assets.io_managers.clickhouse import ClickHouseIOManager
 from retail_assets.io_managers.delta import SparkDeltaIOManager
 from retail_assets.jobs import build_jobs
@@ -23,7 +24,9 @@ from retail_assets.resources.kafka import KafkaResource
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource, spark_config
 from retail_assets.schedules import build_schedules
-from retail_assets.sensors.kafka import kafka_sensors
+from retail_assets.sensors.decision import BatchRule
+from retail_assets.sensors.kafka import IngestRule, kafka_sensors
+from retail_assets.sensors.late_events import late_events_sensor
 from retail_assets.settings import Mode, Settings, get_settings
 
 
@@ -64,14 +67,21 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             *inventory_assets(),
             *mart_assets(),
         ],
-        asset_checks=[*contract_checks(), *balance_checks()],
+        asset_checks=[*contract_checks(), *balance_checks(), *losses_checks()],
         jobs=jobs.all(),
         schedules=build_schedules(jobs, settings),
-        sensors=kafka_sensors(
-            jobs.ingest_events,
-            max_events=settings.kafka_max_events_per_run,
-            live=settings.mode is not Mode.LOCAL,
-        ),
+        sensors=[
+            *kafka_sensors(
+                jobs.ingest_events,
+                IngestRule(
+                    BatchRule(settings.kafka_batch_events, settings.kafka_batch_wait_s),
+                    max_events=settings.kafka_max_events_per_run,
+                    tick_s=settings.kafka_tick_s,
+                ),
+                live=settings.mode is not Mode.LOCAL,
+            ),
+            late_events_sensor(jobs.daily_etl, own_zone=settings.time_zone, live=settings.mode is not Mode.LOCAL),
+        ],
         resources={**build_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

@@ -26,10 +26,12 @@ from retail_assets.contracts.tables import (
 )
 from retail_assets.domain.ledger import inventory_daily as ledger_by_day
 from retail_assets.domain.sales import daily_sales as sales_by_day
-from retail_assets.io_managers.delta import days, read_table, row_counts
+from retail_assets.io_managers.delta import COMMIT_METADATA, days, read_table, row_counts
 from retail_assets.io_managers.frames import DateWindow
 from retail_assets.partitions import business_dates
+from retail_assets.resources.coverage import Coverage
 from retail_assets.resources.lake import LakeResource
+from retail_assets.resources.progress import read_progress
 from retail_assets.resources.spark import SparkResource
 from retail_assets.settings import get_settings
 
@@ -102,14 +104,16 @@ def once_each(events: SparkFrame, id_field: str) -> SparkFrame:
     kinds={"spark", "deltalake"},
     partitions_def=business_dates(get_settings()),
     backfill_policy=_BACKFILL,
-    ins={
-        "transactions": dg.AssetIn(key=_key(RAW_SALES_TRANSACTIONS)),
-        "stores": dg.AssetIn(key=_key(REFERENCE_STORES)),
-    },
+    deps=[_key(RAW_SALES_TRANSACTIONS)],
+    ins={"stores": dg.AssetIn(key=_key(REFERENCE_STORES))},
 )
-def sales_lines(context: dg.AssetExecutionContext, transactions: SparkFrame, stores: pl.DataFrame) -> SparkFrame:
+def sales_lines(
+    context: dg.AssetExecutionContext, spark: SparkResource, lake: LakeResource, stores: pl.DataFrame
+) -> SparkFrame:
     """Explode baskets into lines, once each, signed by kind."""
-    events = accepted_events(transactions, stores, run_window(context), "transaction_id")
+    window = run_window(context)
+    transactions = _covered(context, spark, lake, RAW_SALES_TRANSACTIONS, window)
+    events = accepted_events(transactions, stores, window, "transaction_id")
     lines = events.select("*", F.explode("lines").alias("line"))
     sign = F.when(F.col("kind") == "sale", 1).otherwise(-1)
     gross = F.col("line.quantity") * F.col("line.unit_price")
@@ -136,21 +140,19 @@ def sales_lines(context: dg.AssetExecutionContext, transactions: SparkFrame, sto
     kinds={"spark", "polars", "deltalake"},
     partitions_def=business_dates(get_settings()),
     backfill_policy=_BACKFILL,
-    ins={
-        "movements": dg.AssetIn(key=_key(RAW_INVENTORY_UPDATES)),
-        "stores": dg.AssetIn(key=_key(REFERENCE_STORES)),
-    },
+    deps=[_key(RAW_INVENTORY_UPDATES)],
+    ins={"stores": dg.AssetIn(key=_key(REFERENCE_STORES))},
 )
 def inventory_daily(
     context: dg.AssetExecutionContext,
     spark: SparkResource,
     lake: LakeResource,
-    movements: SparkFrame,
     stores: pl.DataFrame,
 ) -> SparkFrame:
     """Keep the stock ledger by day, from the movements and the closing stock of the day before."""
     window = run_window(context)
     dates = list(days(window))
+    movements = _covered(context, spark, lake, RAW_INVENTORY_UPDATES, window)
     events = accepted_events(movements, stores, window, "event_id").select(
         "store_id",
         "product_id",
@@ -203,6 +205,18 @@ def daily_sales(
     sold = lines.select("store_id", "product_id", "business_date", "units", "revenue")
     carried = inventory.select("store_id", "product_id", "business_date", "stockout_hours")
     return per_store_pair(sold, carried, by_day, CORE_DAILY_SALES)
+
+
+def _covered(
+    context: dg.AssetExecutionContext, spark: SparkResource, lake: LakeResource, raw: Table, window: DateWindow
+) -> SparkFrame:
+    """Return a raw table, and note in the day's commit up to which offsets it was read.
+
+    The offsets are asked for first: what is appended meanwhile may be read, but doesn't count as read.
+    """
+    held = read_progress(lake.delta(raw)).held
+    context.add_output_metadata({COMMIT_METADATA: Coverage(window.first, window.last, held).text()})
+    return read_table(spark.spark_session, lake, raw)
 
 
 def _require_day_before(lake: LakeResource, before: date) -> None:

@@ -25,6 +25,8 @@ from retail_assets.resources.spark import SparkResource
 _BY_KEY: Final = {table.key: table for table in TABLES}
 #: Partitions of which rows are counted one by one in the metadata of a materialisation.
 _MANY_PARTITIONS: Final = 31
+#: Output metadata under this name becomes the metadata of the Delta commit, all or nothing with the rows.
+COMMIT_METADATA: Final = "commit_metadata"
 
 
 class ContractError(Exception):
@@ -80,7 +82,7 @@ class SparkDeltaIOManager(dg.ConfigurableIOManager):
                 raise ContractError(f"{table.path} has partitions: give a Spark frame")
             self.lake.overwrite(table, obj)
         else:
-            self._write_spark(contract_frame(obj, table), table, window)
+            self._write_spark(contract_frame(obj, table), table, window, _commit_metadata(context))
         context.add_output_metadata(self._metadata(table, window))
 
     def load_input(self, context: dg.InputContext) -> Frame:
@@ -95,11 +97,15 @@ class SparkDeltaIOManager(dg.ConfigurableIOManager):
         frame = read_table(self.spark.spark_session, self.lake, table)
         return frame if window is None else frame.where(window.where(_partition_column(table)))
 
-    def _write_spark(self, frame: SparkFrame, table: Table, window: DateWindow | None) -> None:
+    def _write_spark(
+        self, frame: SparkFrame, table: Table, window: DateWindow | None, commit_metadata: str | None
+    ) -> None:
         if table.partition_by:
             # One file per day: without this each task would write its own small file into every day.
             frame = frame.repartition(F.col(table.partition_by))
         writer = frame.write.format("delta").mode("overwrite")
+        if commit_metadata is not None:
+            writer = writer.option("userMetadata", commit_metadata)
         if table.partition_by:
             writer = writer.partitionBy(table.partition_by)
         if window is not None:
@@ -150,6 +156,14 @@ def _partition_column(table: Table) -> str:
     if table.partition_by is None:
         raise ContractError(f"{table.path} has no partition column, but its asset has partitions")
     return table.partition_by
+
+
+def _commit_metadata(context: dg.OutputContext) -> str | None:
+    """Return what the asset wants to stand in the commit itself."""
+    entry = context.output_metadata.get(COMMIT_METADATA)
+    if entry is None:
+        return None
+    return str(entry.value if isinstance(entry, dg.MetadataValue) else entry)
 
 
 def _single(window: DateWindow | None) -> date | None:

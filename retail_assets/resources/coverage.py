@@ -1,0 +1,76 @@
+"""Which events a day of the core layer was made from: written with the day, in the same commit.
+
+A day covers, by partition of its topic, all offsets below a bound. So an event that came later is known by its offset
+alone, however late it is and whatever became of the run that should have read it. Does not belong here: asking for
+runs (`sensors`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import polars as pl
+from deltalake import DeltaTable
+
+_METADATA_KEY: Final = "covers"
+#: How many commits are looked through. A day whose commit is older counts as one that covers nothing.
+_HISTORY_LIMIT: Final = 1_000
+
+#: A late event, as `stale_days` wants it: the greatest offset by business date and partition.
+ARRIVALS: Final = pl.Schema({"business_date": pl.Date(), "kafka_partition": pl.Int32(), "kafka_offset": pl.Int64()})
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What one commit wrote, and from what.
+
+    Attributes:
+        first: first business date written.
+        last: last business date written, inclusive.
+        held: one past the last offset that the days were made from, by partition.
+    """
+
+    first: date
+    last: date
+    held: Mapping[int, int]
+
+    def text(self) -> str:
+        """Return it as the metadata of a commit."""
+        return json.dumps(
+            {_METADATA_KEY: {"first": str(self.first), "last": str(self.last), "held": dict(self.held)}},
+            sort_keys=True,
+        )
+
+
+def read_coverage(delta: DeltaTable) -> list[Coverage]:
+    """Return what a core table's commits cover, newest first."""
+    found = []
+    for commit in delta.history(_HISTORY_LIMIT):
+        text = commit.get("userMetadata")
+        if isinstance(text, str) and _METADATA_KEY in text:
+            entry = json.loads(text)[_METADATA_KEY]
+            held = {int(partition): int(end) for partition, end in entry["held"].items()}
+            found.append(Coverage(date.fromisoformat(entry["first"]), date.fromisoformat(entry["last"]), held))
+    return found
+
+
+def stale_days(arrivals: pl.DataFrame, coverage: list[Coverage], written: set[date]) -> list[date]:
+    """Return the written days that events have come for since.
+
+    Args:
+        arrivals: one row per business date and partition, `kafka_offset` the greatest that arrived (`ARRIVALS`).
+        coverage: of the core table's commits, newest first; of several that wrote a day the newest counts.
+        written: days that the core table holds. Others are not late: their own run will read what is there.
+
+    Returns:
+        The days, in order.
+    """
+    stale = set()
+    for day, partition, offset in arrivals.select(ARRIVALS.names()).iter_rows():
+        if day in written and day not in stale:
+            newest = next((cover.held for cover in coverage if cover.first <= day <= cover.last), {})
+            if offset >= newest.get(partition, 0):
+                stale.add(day)
+    return sorted(stale)
