@@ -18,8 +18,14 @@ from retail_assets.contracts.topics import DEAD_LETTERS, EVENT_TOPICS, Topic
 from retail_assets.io_managers.delta import contract_frame, read_table, row_counts
 from retail_assets.resources.kafka import KafkaResource, Letter
 from retail_assets.resources.lake import LakeResource
-from retail_assets.resources.offsets import OffsetRange, next_range
-from retail_assets.resources.progress import TRANSACTION_APP, commit_metadata, read_progress
+from retail_assets.resources.offsets import OffsetRange, Progress, range_after
+from retail_assets.resources.progress import (
+    TRANSACTION_APP,
+    ConcurrentIngestError,
+    commit_metadata,
+    read_progress,
+    record,
+)
 from retail_assets.resources.spark import SparkResource
 from retail_assets.settings import get_settings
 
@@ -34,16 +40,12 @@ class IngestConfig(dg.Config):
     max_events: int = 0
 
 
-class ConcurrentIngestError(Exception):
-    """Another run wrote the same offsets first. Nothing is lost; run again for what came since."""
-
-
 def read_topic(spark: SparkSession, bootstrap_servers: str, span: OffsetRange) -> SparkFrame:
-    """Return the messages of an offset range, lazily, as Spark's Kafka source gives them.
+    """Return the messages of an offset range, lazily, as Spark's Kafka source gives them, in the table's offsets.
 
     The source fails rather than skip offsets that the broker no longer has.
     """
-    return (
+    messages = (
         spark.read.format("kafka")
         .option("kafka.bootstrap.servers", bootstrap_servers)
         .option("subscribe", span.topic)
@@ -52,6 +54,10 @@ def read_topic(spark: SparkSession, bootstrap_servers: str, span: OffsetRange) -
         .option("includeHeaders", "true")
         .load()
     )
+    ahead = F.lit(0)
+    for partition, base in span.base.items():
+        ahead = F.when(F.col("partition") == partition, F.lit(base)).otherwise(ahead)
+    return messages.withColumn("offset", F.col("offset") + ahead)
 
 
 def decoded(messages: SparkFrame, topic: Topic, table: Table) -> SparkFrame:
@@ -96,19 +102,20 @@ def _raw_asset(topic: Topic) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         delta = lake.delta(table)
         progress = read_progress(delta)
-        first, end = kafka.offsets(topic.name)
+        state = kafka.state(topic.name)
         limit = config.max_events or get_settings().kafka_max_events_per_run
-        span = next_range(topic.name, held=progress.held, first=first, end=end, limit=limit)
-        waiting = sum(end.values()) - sum(span.end.values())
+        span = range_after(progress, topic.name, state, limit=limit)
+        waiting = span.waiting - span.events
         if waiting:
             context.log.warning("%s: %d events still wait, since a run reads %d at most", topic.name, waiting, limit)
         if span.lost:
-            context.log.error(
-                "%s: the broker deleted events before they were read, by partition: %s", topic.name, span.lost
-            )
+            context.log.error("%s: the broker deleted events before they were read: %s", topic.name, span.losses())
         rejected = 0
+        after = progress.after(span, state.topic_id)
         if span.events:
-            rejected = _append(spark.spark_session, lake, kafka, topic, table, span, progress.batch + 1, progress.held)
+            rejected = _append(spark.spark_session, lake, kafka, topic, table, span, after)
+        elif span.lost and delta is not None:
+            record(delta, topic.name, after)
         delta = lake.delta(table)
         counts = row_counts(delta, table, None) if delta is not None else {}
         return dg.MaterializeResult(
@@ -133,11 +140,16 @@ def _append(
     topic: Topic,
     table: Table,
     span: OffsetRange,
-    batch: int,
-    held: dict[int, int],
+    after: Progress,
 ) -> int:
-    """Write a range as one Delta commit and return how many messages the contract refused."""
-    metadata = commit_metadata(batch, span, held)
+    """Write a range as one Delta commit, after which the table holds `after`.
+
+    Returns:
+        How many messages the contract refused.
+
+    Raises:
+        ConcurrentIngestError: another run committed this batch first.
+    """
     rows = decoded(read_topic(spark, kafka.bootstrap_servers, span), topic, table)
     (
         rows.repartition("event_date")
@@ -147,15 +159,16 @@ def _append(
         # A table of an earlier release lacks the optional fields that the contract has got since.
         .option("mergeSchema", "true")
         .option("txnAppId", TRANSACTION_APP)
-        .option("txnVersion", str(batch))
-        .option("userMetadata", metadata)
+        .option("txnVersion", str(after.batch))
+        .option("userMetadata", commit_metadata(topic.name, after))
         .save(lake.uri(table.path))
     )
     written = lake.delta(table)
     # Delta leaves out, in silence, a batch number that another run has committed in the meantime.
-    if written is None or read_progress(written).held != {**held, **span.end}:
+    if written is None or read_progress(written) != after:
         raise ConcurrentIngestError(
-            f"{table.path}: another run wrote batch {batch} first; its events are safe. Run again for what came since"
+            f"{table.path}: another run wrote batch {after.batch} first; its events are safe. Run again for what came "
+            "since"
         )
     refused = read_table(spark, lake, table).where(F.col("rejection").isNotNull() & (F.col("kafka_partition") >= 0))
     return refused.where(_within(span)).count()

@@ -1,21 +1,33 @@
 """Kafka for sensors and runs: offsets, topics and dead letters, by kafka-python.
 
-Every call opens its own client and closes it: a client that outlives a sensor's tick hangs the daemon. Events
-themselves are read by Spark. Does not belong here: which range to read (`offsets`), and how topics are brought to
-their settings (`topic_admin`).
+Every call opens its own client and closes it, also one that never came to be: a client that outlives a sensor's tick
+hangs the daemon. Events themselves are read by Spark. Does not belong here: which range to read (`offsets`), and how
+topics are brought to their settings (`topic_admin`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import dagster as dg
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
+from kafka.net.compat import KafkaNetClient
 
+from retail_assets.resources.offsets import TopicState
 from retail_assets.resources.topic_admin import TopicChange, apply_topics
 from retail_assets.resources.topics import TopicSettings
+
+#: What a broker answers that knows no topic ids.
+_NO_ID: Final = "00000000-0000-0000-0000-000000000000"
+#: Calls to the broker that `state` makes, each of which may take its share of the time: find the broker, describe the
+#: topic, first offsets, end offsets.
+_CALLS_OF_STATE: Final = 4
+_POLL_MS: Final = 500
 
 
 class BrokerError(Exception):
@@ -43,25 +55,89 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     bootstrap_servers: str
     timeout_s: float = 15
 
+    def state(self, topic: str, *, within_s: float | None = None) -> TopicState:
+        """Return the offsets of a topic and its id.
+
+        Args:
+            topic: the topic's name.
+            within_s: seconds after which there is an answer or an error; by default each call to the broker may take
+                `timeout_s`.
+
+        Raises:
+            BrokerError: the broker is away, too slow, or has no such topic.
+        """
+        call_s = self.timeout_s if within_s is None else within_s / _CALLS_OF_STATE
+        with self._errors(), self._client(KafkaAdminClient, call_s) as admin:
+            (described,) = admin.describe_topics([topic])
+            if described["error_code"] == UnknownTopicOrPartitionError.errno:
+                raise BrokerError(
+                    f"the broker at {self.bootstrap_servers} has no topic {topic}: run `retail topics apply`"
+                )
+            if described["error_code"] or not described["partitions"]:
+                # Taken for an empty topic, it would look like one that was made anew.
+                raise for_code(described["error_code"])(f"topic {topic} is not to be described")
+            handles = [TopicPartition(topic, partition["partition_index"]) for partition in described["partitions"]]
+            limit_ms = round(call_s * 1000)
+            first = admin.list_partition_offsets(dict.fromkeys(handles, OffsetSpec.EARLIEST), timeout_ms=limit_ms)
+            end = admin.list_partition_offsets(dict.fromkeys(handles, OffsetSpec.LATEST), timeout_ms=limit_ms)
+        topic_id = str(described["topic_id"] or _NO_ID)
+        return TopicState(
+            {handle.partition: int(first[handle].offset) for handle in sorted(first)},
+            {handle.partition: int(end[handle].offset) for handle in sorted(end)},
+            None if topic_id == _NO_ID else topic_id,
+        )
+
     def offsets(self, topic: str) -> tuple[dict[int, int], dict[int, int]]:
         """Return the first available and the end offsets of a topic, by partition.
 
         Raises:
             BrokerError: the broker is away or has no such topic.
         """
-        with self._errors(), closing(self._consumer()) as consumer:
-            partitions = consumer.partitions_for_topic(topic)
-            if not partitions:
-                raise BrokerError(
-                    f"the broker at {self.bootstrap_servers} has no topic {topic}: run `retail topics apply`"
-                )
-            handles = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-            first = consumer.beginning_offsets(handles)
-            end = consumer.end_offsets(handles)
-        return (
-            {handle.partition: int(offset) for handle, offset in first.items()},
-            {handle.partition: int(offset) for handle, offset in end.items()},
-        )
+        state = self.state(topic)
+        return state.first, state.end
+
+    def oldest(self, topic: str, unread: Mapping[int, tuple[int, int]], *, within_s: float) -> datetime | None:
+        """Return when the oldest of some messages was stamped, by reading the first one of each partition.
+
+        Args:
+            topic: the topic's name.
+            unread: where to look, by partition: first offset, and one past the last.
+            within_s: seconds after which there is an answer or an error.
+
+        Returns:
+            The least of the messages' timestamps; None where a message has none, or where there is no message, because
+            transactions' markers and compaction leave offsets without.
+
+        Raises:
+            BrokerError: the broker is away or too slow.
+        """
+        deadline = time.monotonic() + within_s
+        stamps: list[int] = []
+        # The fetch takes the smallest piece that the broker gives: one batch of messages.
+        options = {
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "max_partition_fetch_bytes": 1,
+            "fetch_max_wait_ms": min(_POLL_MS, round(within_s * 1000 / _CALLS_OF_STATE) - 1),
+        }
+        with self._errors(), self._client(KafkaConsumer, within_s / _CALLS_OF_STATE, **options) as consumer:
+            ends = {TopicPartition(topic, partition): end for partition, (_, end) in unread.items()}
+            consumer.assign(list(ends))
+            for partition, (start, _) in unread.items():
+                consumer.seek(TopicPartition(topic, partition), start)
+            while ends:
+                if time.monotonic() >= deadline:
+                    raise BrokerError(
+                        f"the Kafka broker at {self.bootstrap_servers} tells offsets, but gave no message of {topic} "
+                        f"within {within_s:.0f} s; the next tick asks again"
+                    )
+                for handle, messages in consumer.poll(timeout_ms=_POLL_MS, max_records=1).items():
+                    if ends.pop(handle, None) is not None:
+                        stamps.append(int(messages[0].timestamp))
+                        consumer.pause(handle)
+                for handle in [handle for handle, end in ends.items() if consumer.position(handle) >= end]:
+                    del ends[handle]
+        return datetime.fromtimestamp(min(stamps) / 1000, tz=UTC) if stamps and min(stamps) >= 0 else None
 
     def topics_with_events(self, names: Iterable[str]) -> list[str]:
         """Return those of the topics that exist and have ever held an event.
@@ -69,7 +145,7 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             BrokerError: the broker is away.
         """
-        with self._errors(), closing(self._consumer()) as consumer:
+        with self._errors(), self._client(KafkaConsumer, self.timeout_s, enable_auto_commit=False) as consumer:
             present = sorted(set(consumer.topics()) & set(names))
             handles = [TopicPartition(name, p) for name in present for p in consumer.partitions_for_topic(name) or ()]
             ends = consumer.end_offsets(handles) if handles else {}
@@ -88,7 +164,7 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             BrokerError: the broker is away or refuses.
             TopicChangeError: a topic that is there can't be brought to its settings; nothing was changed.
         """
-        with self._errors(), closing(self._admin()) as admin:
+        with self._errors(), self._client(KafkaAdminClient, self.timeout_s) as admin:
             return apply_topics(admin, wanted)
 
     def delete_topics(self, names: Iterable[str]) -> None:
@@ -97,7 +173,7 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             BrokerError: the broker is away or refuses.
         """
-        with self._errors(), closing(self._admin()) as admin:
+        with self._errors(), self._client(KafkaAdminClient, self.timeout_s) as admin:
             present = set(admin.list_topics()) & set(names)
             if present:
                 admin.delete_topics(sorted(present), timeout_ms=self._timeout_ms)
@@ -109,7 +185,8 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             BrokerError: a message could not be delivered.
         """
         count = 0
-        with self._errors(), closing(self._producer()) as producer:
+        options = {"acks": "all", "max_block_ms": self._timeout_ms}
+        with self._errors(), self._client(KafkaProducer, self.timeout_s, **options) as producer:
             futures = []
             for letter in letters:
                 futures.append(producer.send(topic, value=letter.value, key=letter.key, headers=letter.headers))
@@ -123,22 +200,40 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def _timeout_ms(self) -> int:
         return round(self.timeout_s * 1000)
 
-    def _client_options(self) -> dict[str, Any]:
-        return {
-            "bootstrap_servers": self.bootstrap_servers.split(","),
-            # How long the client tries to reach any broker; a refused connection is tried again until then.
-            "bootstrap_timeout_ms": self._timeout_ms,
-            "request_timeout_ms": self._timeout_ms,
-        }
+    @contextmanager
+    def _client(self, kind: Callable[..., Any], call_s: float, **options: Any) -> Iterator[Any]:
+        """Open a client and close it, with all that it started, whatever happens.
 
-    def _consumer(self) -> KafkaConsumer:
-        return KafkaConsumer(**self._client_options(), enable_auto_commit=False)
+        Args:
+            kind: the client's class.
+            call_s: seconds that the client may look for a broker, and that each call may take.
+            options: further options of the client.
+        """
+        limit_ms = round(call_s * 1000)
+        nets: list[KafkaNetClient] = []
 
-    def _admin(self) -> KafkaAdminClient:
-        return KafkaAdminClient(**self._client_options())
+        def net_client(**config: Any) -> KafkaNetClient:
+            # The clients don't hand this limit on, and without it one more connection takes ten seconds of its own.
+            nets.append(KafkaNetClient(**{**config, "socket_connection_setup_timeout_ms": limit_ms}))
+            return nets[-1]
 
-    def _producer(self) -> KafkaProducer:
-        return KafkaProducer(**self._client_options(), acks="all", max_block_ms=self._timeout_ms)
+        try:
+            client = kind(
+                bootstrap_servers=self.bootstrap_servers.split(","),
+                # How long the client tries to reach any broker; a refused connection is tried again until then.
+                bootstrap_timeout_ms=limit_ms,
+                request_timeout_ms=limit_ms,
+                kafka_client=net_client,
+                **options,
+            )
+            try:
+                yield client
+            finally:
+                client.close()
+        finally:
+            # A client that finds no broker leaves a thread and sockets behind, and nothing to close them by.
+            for net in nets:
+                net.close()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

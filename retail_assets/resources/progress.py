@@ -1,38 +1,30 @@
 """What a raw table holds: read from the table itself, and written with the rows in the same commit.
 
-Each batch of events is one Delta commit that carries its offset range in the commit's metadata and its number as a
-Delta transaction. So there is no cursor to lose, a repeated batch is left out by Delta, and two runs that read the same
-range can't both commit it.
+Each batch of events is one Delta commit that carries what the table holds by then in the commit's metadata, and its
+number as a Delta transaction. So there is no cursor to lose, a repeated batch is left out by Delta, and two runs that
+read the same range can't both commit it. Does not belong here: what follows from it (`offsets`).
 """
 
 import json
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict
+from typing import Any, Final
 
 import polars as pl
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError
 
 from retail_assets.contracts.tables import BULK_PARTITION
-from retail_assets.resources.offsets import OffsetRange
+from retail_assets.resources.offsets import Gap, Progress
 
 #: Name of the Delta transaction sequence that ingestion counts its batches with.
 TRANSACTION_APP: Final = "kafka-ingest"
 _METADATA_KEY: Final = "kafka_ingest"
-#: How many commits are looked through for the last batch before the rows themselves are asked.
+#: How many commits are looked through for the last batch before all of them are.
 _HISTORY_LIMIT: Final = 100
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What a raw table holds of its topic.
-
-    Attributes:
-        batch: number of the last batch; 0 where there was none.
-        held: one past the last offset held, by partition.
-    """
-
-    batch: int
-    held: dict[int, int]
+class ConcurrentIngestError(Exception):
+    """Another run wrote the same offsets first. Nothing is lost; run again for what came since."""
 
 
 def read_progress(delta: DeltaTable | None) -> Progress:
@@ -42,29 +34,65 @@ def read_progress(delta: DeltaTable | None) -> Progress:
     batch = delta.transaction_version(TRANSACTION_APP) or 0
     if batch == 0:
         return Progress(0, {})
-    for commit in delta.history(_HISTORY_LIMIT):
-        metadata = _parse(commit.get("userMetadata"))
-        if metadata is not None and metadata.batch == batch:
-            return metadata
+    for limit in (_HISTORY_LIMIT, None):
+        for commit in delta.history(limit):
+            progress = _parse(commit.get("userMetadata"))
+            if progress is not None and progress.batch == batch:
+                return progress
     return Progress(batch, _held_by_rows(delta))
 
 
-def commit_metadata(batch: int, done: OffsetRange, held: dict[int, int]) -> str:
-    """Return the metadata of the commit that writes a batch.
+def commit_metadata(topic: str, progress: Progress) -> str:
+    """Return the metadata of a commit after which the table holds `progress`."""
+    return json.dumps({_METADATA_KEY: {"topic": topic, **asdict(progress)}})
+
+
+def record(delta: DeltaTable, topic: str, progress: Progress) -> None:
+    """Commit what the table holds without any rows.
 
     Args:
-        batch: the batch's number.
-        done: the range that it writes.
-        held: what the table held before it.
+        delta: the table, as it was when the progress before this one was read.
+        topic: the topic's name.
+        progress: the next batch.
+
+    Raises:
+        ConcurrentIngestError: the table was written in the meantime; nothing was changed.
     """
-    return json.dumps({_METADATA_KEY: {"batch": batch, "topic": done.topic, "held": {**held, **done.end}}})
+    try:
+        delta.create_write_transaction(
+            [],
+            mode="append",
+            schema=delta.schema(),
+            partition_by=delta.metadata().partition_columns,
+            commit_properties=CommitProperties(
+                custom_metadata={"userMetadata": commit_metadata(topic, progress)},
+                # A retry would commit on top of a batch that this one doesn't know.
+                max_commit_retries=0,
+                app_transactions=[Transaction(TRANSACTION_APP, progress.batch)],
+            ),
+        )
+    except CommitFailedError:
+        raise ConcurrentIngestError(
+            f"the raw table of {topic} was written at the same moment: nothing was changed, try again"
+        ) from None
 
 
 def _parse(text: object) -> Progress | None:
     if not isinstance(text, str) or _METADATA_KEY not in text:
         return None
     entry = json.loads(text)[_METADATA_KEY]
-    return Progress(int(entry["batch"]), {int(partition): int(end) for partition, end in entry["held"].items()})
+    return Progress(
+        int(entry["batch"]),
+        _offsets(entry["held"]),
+        # Commits of earlier releases don't have the rest.
+        entry.get("topic_id"),
+        _offsets(entry.get("base", {})),
+        tuple(Gap(**gap) for gap in entry.get("gaps", [])),
+    )
+
+
+def _offsets(entry: dict[str, Any]) -> dict[int, int]:
+    return {int(partition): int(offset) for partition, offset in entry.items()}
 
 
 def _held_by_rows(delta: DeltaTable) -> dict[int, int]:
