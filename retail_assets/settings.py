@@ -98,6 +98,17 @@ class Settings(BaseSettings):
     kafka_port: Port = 9092
     kafka_controller_port: Port = 9093
     kafka_max_events_per_run: int = Field(default=2_000_000, ge=1, description="cap of one offset range")
+    kafka_batch_events: int = Field(default=5_000, ge=1, description="a run starts when so many events of a topic wait")
+    kafka_batch_wait_s: float = Field(
+        default=60, ge=0, allow_inf_nan=False, description="or when the oldest has waited so many seconds"
+    )
+    kafka_tick_s: float = Field(
+        default=20,
+        ge=1,
+        # Dagster gives up a tick after 60 s, and the lake wants some of them.
+        le=45,
+        description="seconds that one look of a sensor at the broker may take",
+    )
 
     lake_uri: str = Field(default="", description="file:///… or s3a://bucket/prefix; empty means a folder in var_dir")
     s3_endpoint: str = Field(default="", description="URL of an S3-compatible store; empty means AWS")

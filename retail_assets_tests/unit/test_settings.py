@@ -75,3 +75,20 @@ def test_a_file_of_settings_that_is_no_text_is_explained(monkeypatch: pytest.Mon
     monkeypatch.setattr("retail_assets.settings._ENV_FILE", broken)
     with pytest.raises(SettingsError, match="save it as a text file in UTF-8"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "should"),
+    [
+        ("KAFKA_BATCH_EVENTS", "0", "greater than or equal to 1"),
+        ("KAFKA_BATCH_WAIT_S", "-1", "greater than or equal to 0"),
+        ("KAFKA_BATCH_WAIT_S", "nan", "finite number"),
+        ("KAFKA_TICK_S", "60", "less than or equal to 45"),
+    ],
+)
+def test_a_batch_that_could_never_start_or_a_tick_that_dagster_would_cut_off_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, should: str
+) -> None:
+    monkeypatch.setenv(f"RETAIL_{name}", value)
+    with pytest.raises(SettingsError, match=f"RETAIL_{name} is '{value}': .*{should}"):
+        load_settings()
