@@ -71,6 +71,50 @@ def topics_apply(path: Path | None) -> None:
 
 
 @main.command()
+@topics.command("status")
+@explained
+def topics_status() -> None:
+    """Show for each topic of events what waits and what asks for somebody; exit code 1 if something does."""
+    from retail_assets.contracts.topics import EVENT_TOPICS
+    from retail_assets.resources.kafka import KafkaResource
+    from retail_assets.resources.lake import LakeResource
+    from retail_assets.resources.repair import standing
+
+    settings = load_settings()
+    kafka, lake = KafkaResource(bootstrap_servers=settings.bootstrap_servers), LakeResource(root=settings.lake)
+    standings = [standing(topic, kafka, lake) for topic in EVENT_TOPICS]
+    for one in standings:
+        click.echo(str(one))
+    if any(one.problems for one in standings):
+        sys.exit(1)
+
+
+@topics.command("adopt")
+@click.argument("topic")
+@explained
+def topics_adopt(topic: str) -> None:
+    """Go on reading a TOPIC that was made anew or has lost its newest events; all rows of the lake stay."""
+    from retail_assets.resources.kafka import KafkaResource
+    from retail_assets.resources.lake import LakeResource
+    from retail_assets.resources.repair import adopt, event_topic
+
+    settings = load_settings()
+    kafka, lake = KafkaResource(bootstrap_servers=settings.bootstrap_servers), LakeResource(root=settings.lake)
+    click.echo(adopt(event_topic(topic), kafka, lake))
+
+
+@topics.command("acknowledge")
+@click.argument("topic")
+@click.option("--note", required=True, help="Who knows of it, and what it came from; kept with the loss.")
+@explained
+def topics_acknowledge(topic: str, note: str) -> None:
+    """End the alarm about events of a TOPIC that the broker deleted before they were read."""
+    from retail_assets.resources.lake import LakeResource
+    from retail_assets.resources.repair import acknowledge, event_topic
+
+    click.echo(acknowledge(event_topic(topic), LakeResource(root=load_settings().lake), note))
+
+
 @click.option("--stores", type=click.IntRange(1, 500), default=10, show_default=True)
 @click.option("--products", type=click.IntRange(1, 5000), default=120, show_default=True)
 @click.option("--days", type=click.IntRange(90, 1100), default=400, show_default=True, help="Days, today among them.")

@@ -95,7 +95,12 @@ _BUSINESS_DATE: Final = Column("business_date", DATE, "Date in the store's own t
 ENVELOPE: Final = (
     Column("kafka_topic", STRING, "Topic that the message came from; for bulk loads the topic it would have had."),
     Column("kafka_partition", INT32, f"Partition; {BULK_PARTITION} for rows that were loaded in bulk."),
-    Column("kafka_offset", INT64, "Offset within the partition; a running number for bulk loads.", minimum=0),
+    Column(
+        "kafka_offset",
+        INT64,
+        "Offset within the partition, counted on where the topic was made anew; a running number for bulk loads.",
+        minimum=0,
+    ),
     Column("produced_at", TIMESTAMP, "When the till sent it, by its header.", nullable=True),
     Column("ingested_at", TIMESTAMP, "When it reached the lake."),
     Column("event_date", DATE, "UTC date of the event; of arrival, where the message is refused."),

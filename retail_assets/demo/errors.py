@@ -8,6 +8,8 @@ from retail_assets.resources.kafka import BrokerError
 from retail_assets.resources.migrations import MigrationError
 from retail_assets.resources.offsets import TopicResetError
 from retail_assets.resources.topic_admin import TopicChangeError
+from retail_assets.resources.progress import ConcurrentIngestError
+from retail_assets.resources.repair import RepairError
 from retail_assets.resources.topics import TopicFileError
 from retail_assets.runs import LaunchError, RunFailedError
 from retail_assets.simulator.realism.observation import ObservationError
@@ -24,6 +26,7 @@ EXPLAINED: Final = (
     BenchError,
     BrokerError,
     ContractError,
+    ConcurrentIngestError,
     DemoError,
     LaunchError,
     MigrationError,
@@ -31,6 +34,7 @@ EXPLAINED: Final = (
     ProducerError,
     RunFailedError,
     ScenarioError,
+    RepairError,
     TopicChangeError,
     TopicFileError,
     TopicResetError,

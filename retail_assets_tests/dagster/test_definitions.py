@@ -61,6 +61,16 @@ def test_every_event_topic_has_a_sensor(defs: dg.Definitions) -> None:
     assert {f"{table.name}_sensor" for table in RAW_TABLES} <= sensors
 
 
+def test_every_raw_table_tells_of_lost_events_without_holding_up_those_that_are_there(defs: dg.Definitions) -> None:
+    blocking = {
+        spec.asset_key: spec.blocking
+        for checks in defs.asset_checks or []
+        for spec in checks.check_specs
+        if spec.name == "no_events_lost"
+    }
+    assert blocking == {dg.AssetKey(table.key): False for table in RAW_TABLES}
+
+
 def test_runs_are_one_process_so_that_one_run_is_one_spark_application(defs: dg.Definitions) -> None:
     for job in defs.get_repository_def().get_all_jobs():
         assert job.executor_def.name == "in_process", job.name

@@ -1,26 +1,32 @@
 """Events from a real broker into the lake: every message once, whatever is repeated, refused, or raced for."""
 
 import json
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+import confluent_kafka
 import dagster as dg
 import polars as pl
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from retail_assets.assets.raw import ConcurrentIngestError, _append, raw_assets
+from retail_assets.assets.raw import _append, raw_assets
+from retail_assets.checks.losses import losses_checks
 from retail_assets.contracts.tables import RAW_DEAD_LETTERS, RAW_POS_EVENTS, Table
 from retail_assets.contracts.topics import DEAD_LETTERS, POS_EVENTS, TOPICS, Topic
 from retail_assets.io_managers.delta import SparkDeltaIOManager
 from retail_assets.resources.kafka import BrokerError, KafkaResource, Letter
 from retail_assets.resources.lake import LakeResource
-from retail_assets.resources.offsets import TopicResetError, next_range
-from retail_assets.resources.progress import read_progress
+from retail_assets.resources.offsets import Progress, TopicResetError, next_range
+from retail_assets.resources.progress import ConcurrentIngestError, read_progress
+from retail_assets.resources.repair import acknowledge, adopt
 from retail_assets.resources.spark import SparkResource
 from retail_assets.resources.topics import read_topic_settings
-from retail_assets.sensors.kafka import evaluate
 from retail_assets.settings import Mode
 
 pytestmark = pytest.mark.integration
@@ -56,7 +62,7 @@ def materialize(spark_resource: SparkResource, lake: LakeResource, kafka: KafkaR
         }
         run_config = {"ops": {"raw__pos_events": {"config": config}}} if config else {}
         return dg.materialize(
-            raw_assets(),
+            [*raw_assets(), *losses_checks()],
             selection=[dg.AssetKey(table.key) for table in (RAW_POS_EVENTS, *also)],
             resources=resources,
             run_config=run_config,
@@ -125,13 +131,13 @@ def test_of_two_runs_that_read_the_same_range_one_commits_and_the_other_says_so(
     kafka.send(POS_EVENTS.name, [event(n) for n in range(5)])
     first, end = kafka.offsets(POS_EVENTS.name)
     span = next_range(POS_EVENTS.name, held={}, first=first, end=end, limit=100)
-    spark = spark_resource.spark_session
-    _append(spark, lake, kafka, POS_EVENTS, RAW_POS_EVENTS, span, 1, {})
+    spark, nothing = spark_resource.spark_session, Progress(0, {})
+    _append(spark, lake, kafka, POS_EVENTS, RAW_POS_EVENTS, span, nothing.after(span, None))
     kafka.send(POS_EVENTS.name, [event(n) for n in range(5, 8)])
     first, end = kafka.offsets(POS_EVENTS.name)
     stale = next_range(POS_EVENTS.name, held={}, first=first, end=end, limit=100)
     with pytest.raises(ConcurrentIngestError, match="another run wrote batch 1 first"):
-        _append(spark, lake, kafka, POS_EVENTS, RAW_POS_EVENTS, stale, 1, {})
+        _append(spark, lake, kafka, POS_EVENTS, RAW_POS_EVENTS, stale, nothing.after(stale, None))
     materialize()
     assert held_events(lake) == sorted(f"E{n}" for n in range(8))
 
@@ -159,26 +165,135 @@ def test_a_topic_that_was_made_anew_stops_the_run_with_what_to_do(
     assert len(held_events(lake)) == 5
 
 
-def test_a_sensor_asks_for_a_run_when_events_wait_and_says_why_when_not(
+def test_a_topic_that_was_made_anew_goes_on_once_it_is_adopted_and_no_offset_is_there_twice(
     materialize: Any, kafka: KafkaResource, lake: LakeResource
 ) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_sensor_context(instance=instance)
-        quiet = evaluate(context, POS_EVENTS, kafka, lake, max_events=100)
-        assert isinstance(quiet, dg.SkipReason)
-        assert quiet.skip_message == "pos-events: no new events, the table holds all 0"
-        kafka.send(POS_EVENTS.name, [event(1), event(2)])
-        asked = evaluate(context, POS_EVENTS, kafka, lake, max_events=100)
-        assert isinstance(asked, dg.RunRequest)
-        assert asked.tags["retail/events_waiting"] == "2"
+    kafka.send(POS_EVENTS.name, [event(n) for n in range(5)])
+    materialize()
+    kafka.delete_topics([POS_EVENTS.name])
+    kafka.apply_topics({POS_EVENTS.name: read_topic_settings(Mode.LOCAL)[POS_EVENTS.name]})
+    kafka.send(POS_EVENTS.name, [event(n) for n in range(5, 20)])
+    with pytest.raises(TopicResetError, match="its id is"):
         materialize()
-        assert isinstance(evaluate(context, POS_EVENTS, kafka, lake, max_events=100), dg.SkipReason)
+    adopt(POS_EVENTS, kafka, lake)
+    assert refused(materialize(RAW_DEAD_LETTERS)) == 0
+    kafka.send(POS_EVENTS.name, [event(20), Letter(b"S1", b"not json", [])])
+    assert refused(materialize(RAW_DEAD_LETTERS)) == 1
+    assert held_events(lake) == sorted(f"E{n}" for n in range(21))
+    rows = lake.read(RAW_POS_EVENTS, columns=list(RAW_POS_EVENTS.grain))
+    assert rows.is_unique().all()
+    # No hole either: each partition counts from nothing to its last row.
+    assert (
+        rows.group_by("kafka_partition")
+        .agg((pl.len() == pl.col("kafka_offset").max() + 1).alias("whole"))["whole"]
+        .all()
+    )
 
 
-def test_a_broker_that_is_away_is_a_reason_to_wait_with_what_to_do(lake: LakeResource) -> None:
+def refused(result: dg.ExecuteInProcessResult) -> int:
+    (written,) = result.asset_materializations_for_node("raw__pos_events")
+    return int(str(written.metadata["events_refused"].value))
+
+
+def expire(kafka: KafkaResource) -> None:
+    """Delete all that the topic holds, as retention does."""
+    _, end = kafka.offsets(POS_EVENTS.name)
+    with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)) as admin:
+        admin.delete_records({TopicPartition(POS_EVENTS.name, partition): offset for partition, offset in end.items()})
+
+
+@pytest.mark.parametrize("since", [0, 3])
+def test_events_that_expired_unread_fail_a_check_until_they_are_acknowledged_and_the_rest_is_read(
+    materialize: Any, kafka: KafkaResource, lake: LakeResource, since: int
+) -> None:
+    def lost(result: dg.ExecuteInProcessResult) -> str | None:
+        assert result.success
+        (evaluation,) = result.get_asset_check_evaluations()
+        assert (evaluation.passed, evaluation.severity) == (not evaluation.description, dg.AssetCheckSeverity.ERROR)
+        return evaluation.description
+
+    kafka.send(POS_EVENTS.name, [event(0)])
+    assert lost(materialize()) is None
+    kafka.send(POS_EVENTS.name, [event(3), event(6)])
+    expire(kafka)
+    kafka.send(POS_EVENTS.name, [event(n) for n in range(10, 10 + since)])
+    for _ in range(2):
+        assert re.fullmatch(
+            r"lost: partition \d, offsets 1 to 2 \(at most 2 events\), noticed \S+", lost(materialize()) or ""
+        )
+    assert held_events(lake) == sorted(["E0", *(f"E{n}" for n in range(10, 10 + since))])
+    acknowledge(POS_EVENTS, lake, "known")
+    assert lost(materialize()) is None
+
+
+def test_transactions_leave_offsets_without_events_and_nothing_is_missed(
+    materialize: Any, kafka: KafkaResource, lake: LakeResource
+) -> None:
+    producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": "raw-test"})
+    producer.init_transactions(30)
+    for number in range(3):
+        producer.begin_transaction()
+        producer.produce(POS_EVENTS.name, event(number).value, event(number).key)
+        producer.commit_transaction(30)
+        materialize()
+    assert held_events(lake) == ["E0", "E1", "E2"]
+    assert read_progress(lake.delta(RAW_POS_EVENTS)).gaps == ()
+
+
+_KILLED = """
+import os, signal, sys
+import dagster as dg
+from retail_assets.assets import raw
+from retail_assets.io_managers.delta import SparkDeltaIOManager
+from retail_assets.resources.kafka import KafkaResource
+from retail_assets.resources.lake import LakeResource
+from retail_assets.resources.spark import SparkResource, spark_config
+from retail_assets.settings import get_settings
+
+root, servers, moment = sys.argv[1:]
+reads = []
+
+def killed(read=raw.read_progress):
+    def read_progress(delta):
+        reads.append(read(delta))
+        if len(reads) == 2:  # the second look at the table follows the commit
+            os.kill(os.getpid(), signal.SIGKILL)
+        return reads[-1]
+    return read_progress
+
+if moment == "after":
+    raw.read_progress = killed()
+else:
+    raw.commit_metadata = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+spark, lake = SparkResource(spark_config=spark_config(get_settings())), LakeResource(root=root)
+dg.materialize(
+    raw.raw_assets(),
+    selection=[dg.AssetKey(["raw", "pos_events"])],
+    resources={
+        "spark": spark,
+        "lake": lake,
+        "kafka": KafkaResource(bootstrap_servers=servers),
+        "lake_io_manager": SparkDeltaIOManager(spark=spark, lake=lake),
+    },
+)
+"""
+
+
+@pytest.mark.parametrize(("moment", "held"), [("before", 0), ("after", 7)])
+def test_a_run_that_is_killed_around_its_commit_leaves_neither_a_hole_nor_a_repetition(
+    materialize: Any, kafka: KafkaResource, lake: LakeResource, moment: str, held: int
+) -> None:
+    kafka.send(POS_EVENTS.name, [event(n) for n in range(7)])
+    program = [sys.executable, "-c", _KILLED, lake.root, kafka.bootstrap_servers, moment]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert sum(read_progress(lake.delta(RAW_POS_EVENTS)).held.values()) == held
+    kafka.send(POS_EVENTS.name, [event(7)])
+    materialize()
+    assert held_events(lake) == sorted(f"E{n}" for n in range(8))
+
+
+def test_a_broker_that_is_away_is_an_error_with_what_to_do() -> None:
     away = KafkaResource(bootstrap_servers="127.0.0.1:1", timeout_s=0.5)
     with pytest.raises(BrokerError, match="127.0.0.1:1 .*start it with `retail up`"):
         away.offsets("pos-events")
-    with dg.DagsterInstance.ephemeral() as instance:
-        answer = evaluate(dg.build_sensor_context(instance=instance), POS_EVENTS, away, lake, max_events=100)
-    assert isinstance(answer, dg.SkipReason)
