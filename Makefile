@@ -6,7 +6,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-full-disk lint format lock jars-lock clean
+.PHONY: help setup demo up down status test test-full-disk lint format docs lock jars-lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -40,6 +40,9 @@ lint: setup  ## Check style and types
 format: setup  ## Mend what the style check can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: setup  ## Write the pages that follow from the code
+	@$(BIN)/python -m retail_assets.reference_pages
 
 lock:  ## Resolve pyproject.toml into requirements.lock (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv: install it from your package manager" >&2; exit 1; }

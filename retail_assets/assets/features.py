@@ -1,6 +1,6 @@
 """The features layer: what is known of a series at the end of a day.
 
-Does not belong here: the features themselves (`domain.features`).
+Does not belong here: the features themselves (`domain.features`), and their names and meanings (`contracts.features`).
 """
 
 from datetime import timedelta
@@ -11,14 +11,75 @@ from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 
 from retail_assets.assets.common import lake_asset, per_store, run_window
-from retail_assets.contracts.tables import CORE_DAILY_SALES, FEATURES_DEMAND
+from retail_assets.contracts.tables import (
+    CORE_DAILY_SALES,
+    FEATURES_DEMAND,
+    REFERENCE_CALENDAR,
+    REFERENCE_PRODUCTS,
+    REFERENCE_PROMOTIONS,
+    REFERENCE_WEATHER,
+)
 from retail_assets.domain.features import LOOKBACK_DAYS
 from retail_assets.domain.features import demand_features as features_of
+from retail_assets.domain.surroundings import LEVELS_LOOKBACK_DAYS, UNKNOWN_CATEGORY, surroundings
 from retail_assets.io_managers.delta import read_table
+from retail_assets.io_managers.frames import DateWindow
 from retail_assets.partitions import business_dates
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
 from retail_assets.settings import get_settings
+
+
+def levels_by_day(daily_sales: SparkFrame, products: pl.DataFrame) -> pl.DataFrame:
+    """Return units and series by store, category and day (`surroundings.LEVELS`): small, however many products.
+
+    Args:
+        daily_sales: `core/daily_sales` of the days wanted.
+        products: `reference/products`.
+    """
+    categories = daily_sales.sparkSession.createDataFrame(
+        list(products.select("product_id", "category").unique("product_id", keep="first").iter_rows()),
+        "product_id string, category string",
+    )
+    levels = (
+        daily_sales.join(F.broadcast(categories), "product_id", "left")
+        .groupBy("store_id", F.coalesce("category", F.lit(UNKNOWN_CATEGORY)).alias("category"), "business_date")
+        .agg(F.sum("units").cast("double").alias("units"), F.count(F.lit(1)).alias("series"))
+    )
+    return pl.DataFrame(levels.toArrow())
+
+
+def features_between(
+    daily_sales: SparkFrame,
+    window: DateWindow,
+    *,
+    products: pl.DataFrame,
+    promotions: pl.DataFrame,
+    calendar: pl.DataFrame,
+    weather: pl.DataFrame,
+) -> SparkFrame:
+    """Return `features/demand_features` of a range of days.
+
+    Args:
+        daily_sales: `core/daily_sales`, all of it: only the days that features look back on are read.
+        window: origin dates.
+        products: `reference/products`.
+        promotions: `reference/promotions`.
+        calendar: `reference/calendar`.
+        weather: `reference/weather`.
+    """
+    first, last = window.first, window.last
+
+    def since(days: int) -> SparkFrame:
+        return daily_sales.where(F.col("business_date").between(F.lit(first - timedelta(days=days)), F.lit(last)))
+
+    levels = levels_by_day(since(LEVELS_LOOKBACK_DAYS), products)
+    around = surroundings(levels, products, promotions, calendar, weather, first, last)
+
+    def of_store(rows: pl.DataFrame) -> pl.DataFrame:
+        return features_of(rows, around, first, last)
+
+    return per_store(since(LOOKBACK_DAYS), of_store, FEATURES_DEMAND)
 
 
 @lake_asset(
@@ -34,19 +95,29 @@ from retail_assets.settings import get_settings
             ),
         )
     ],
+    ins={
+        table.name: dg.AssetIn(key=dg.AssetKey(table.key))
+        for table in (REFERENCE_PRODUCTS, REFERENCE_PROMOTIONS, REFERENCE_CALENDAR, REFERENCE_WEATHER)
+    },
 )
-def demand_features(context: dg.AssetExecutionContext, spark: SparkResource, lake: LakeResource) -> SparkFrame:
+def demand_features(
+    context: dg.AssetExecutionContext,
+    spark: SparkResource,
+    lake: LakeResource,
+    products: pl.DataFrame,
+    promotions: pl.DataFrame,
+    calendar: pl.DataFrame,
+    weather: pl.DataFrame,
+) -> SparkFrame:
     """Compute the features of the run's days from those days and the ones that they look back on."""
-    window = run_window(context)
-    first, last = window.first, window.last
-    history = read_table(spark.spark_session, lake, CORE_DAILY_SALES).where(
-        F.col("business_date").between(F.lit(first - timedelta(days=LOOKBACK_DAYS)), F.lit(last))
+    return features_between(
+        read_table(spark.spark_session, lake, CORE_DAILY_SALES),
+        run_window(context),
+        products=products,
+        promotions=promotions,
+        calendar=calendar,
+        weather=weather,
     )
-
-    def of_store(rows: pl.DataFrame) -> pl.DataFrame:
-        return features_of(rows, first, last)
-
-    return per_store(history, of_store, FEATURES_DEMAND)
 
 
 def feature_assets() -> list[dg.AssetsDefinition]:

@@ -7,6 +7,7 @@ by the DDL in `infra/clickhouse/ddl`. Does not belong here: how a table is compu
 from dataclasses import dataclass
 from typing import Final
 
+from retail_assets.contracts.features import DEMAND_FEATURES
 from retail_assets.contracts.topics import EVENT_TOPICS, Topic
 from retail_assets.contracts.types import (
     BINARY,
@@ -264,6 +265,69 @@ REFERENCE_PURCHASE_ORDERS: Final = Table(
     description="Orders to suppliers, open and received. One row per order.",
 )
 
+REFERENCE_EVENTS: Final = Table(
+    layer="reference",
+    name="events",
+    grain=("date", "name", "store_id", "region"),
+    columns=(
+        Column("date", DATE, "Day."),
+        Column("name", STRING, "What happens."),
+        Column("kind", STRING, "What sort of event it is: holiday, or the retailer's own word."),
+        Column("store_id", STRING, "The one store that it concerns; null for more than one.", nullable=True),
+        Column("region", STRING, "The one region that it concerns; null for all.", nullable=True),
+    ),
+    description="Events that a retailer named with its imported history. One row per day, name and place.",
+)
+
+REFERENCE_ASSORTMENT: Final = Table(
+    layer="reference",
+    name="assortment",
+    grain=("store_id", "product_id"),
+    columns=(
+        _STORE_ID,
+        _PRODUCT_ID,
+        Column("listed_from", DATE, "First day on sale in the store."),
+        Column("listed_until", DATE, "Last day on sale; null while it is still sold.", nullable=True),
+    ),
+    description=(
+        "When a product is on sale in a store, by the imported history: days between without a row sold nothing. "
+        "One row per store and product."
+    ),
+)
+
+RAW_IMPORTED_SALES: Final = Table(
+    layer="raw",
+    name="imported_sales",
+    grain=("store_id", "product_id", "business_date"),
+    columns=(
+        _STORE_ID,
+        _PRODUCT_ID,
+        _BUSINESS_DATE,
+        Column("units", QUANTITY, "Units sold, net; fractions for weighed goods.", unit="units", minimum=0),
+        Column("unit_price", MONEY, "Price of one unit.", unit="money", nullable=True, minimum=0),
+        Column("revenue", MONEY, "Net revenue.", unit="money", nullable=True),
+        Column("on_promotion", BOOLEAN, "Whether a promotion ran.", nullable=True),
+        Column("on_hand", QUANTITY, "Units on hand at the end of the day.", unit="units", nullable=True),
+        Column(
+            "stockout_hours",
+            FLOAT64,
+            "Hours of trade with nothing on the shelf.",
+            unit="hours",
+            nullable=True,
+            minimum=0,
+            maximum=24,
+        ),
+        Column("source_file", STRING, "Name of the file that the row came from."),
+        Column("imported_at", TIMESTAMP, "When it reached the lake."),
+        Column("business_month", DATE, "First day of the business date's month."),
+    ),
+    description=(
+        "A retailer's own history at daily grain, as it was imported: what the files say and no day more. Null where a "
+        "file doesn't say."
+    ),
+    partition_by="business_month",
+)
+
 CORE_SALES_LINES: Final = Table(
     layer="core",
     name="sales_lines",
@@ -338,46 +402,11 @@ CORE_INVENTORY_DAILY: Final = Table(
     partition_by="business_date",
 )
 
-#: Features of the past of a series, as known at the end of the origin date. Names say window and unit.
-DEMAND_FEATURES: Final = (
-    Column("demand", FLOAT64, "Units sold, corrected upwards for hours without stock.", unit="units", minimum=0),
-    Column("demand_lag_7", FLOAT64, "Demand on the same weekday one week before.", unit="units", nullable=True),
-    Column("demand_mean_7", FLOAT64, "Mean demand of the last 7 days.", unit="units per day", nullable=True),
-    Column("demand_mean_28", FLOAT64, "Mean demand of the last 28 days.", unit="units per day", nullable=True),
-    Column("demand_mean_91", FLOAT64, "Mean demand of the last 91 days.", unit="units per day", nullable=True),
-    Column("demand_sd_28", FLOAT64, "Spread of demand over the last 28 days.", unit="units per day", nullable=True),
-    Column("zero_share_28", FLOAT64, "Share of the last 28 days without demand.", nullable=True, minimum=0, maximum=1),
-    Column("demand_trend", FLOAT64, "28-day mean over 91-day mean, less one.", nullable=True),
-    Column("demand_ewm_14", FLOAT64, "Exponentially weighted demand, half-life 14 days.", unit="units", nullable=True),
-    Column("base_mean_28", FLOAT64, "Mean demand of the last 28 days without promotion.", unit="units", nullable=True),
-    *(
-        Column(
-            f"weekday_mean_{day}",
-            FLOAT64,
-            f"Mean demand of the last 8 {name}s.",
-            unit="units",
-            nullable=True,
-        )
-        for day, name in enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), 1)
-    ),
-    Column("price_ratio_91", FLOAT64, "Price over its 91-day median.", nullable=True, minimum=0),
-    Column("days_since_sale", FLOAT64, "Days since a unit was last sold.", unit="days", nullable=True, minimum=0),
-    Column("days_on_sale", FLOAT64, "Days since the series began.", unit="days", minimum=0),
-    Column(
-        "stockout_share_28",
-        FLOAT64,
-        "Share of trading hours without stock, 28 days.",
-        nullable=True,
-        minimum=0,
-        maximum=1,
-    ),
-)
-
 FEATURES_DEMAND: Final = Table(
     layer="features",
     name="demand_features",
     grain=("store_id", "product_id", "business_date"),
-    columns=(_STORE_ID, _PRODUCT_ID, *DEMAND_FEATURES, _BUSINESS_DATE),
+    columns=(_STORE_ID, _PRODUCT_ID, *(feature.column for feature in DEMAND_FEATURES), _BUSINESS_DATE),
     description=(
         "What is known of a series at the end of a day, and nothing later. One row per store, product and day; "
         "the forecast's input."
@@ -468,11 +497,14 @@ REFERENCE_TABLES: Final = (
     REFERENCE_WEATHER,
     REFERENCE_PURCHASE_ORDERS,
 )
+#: What only an import of a retailer's own history writes.
+IMPORTED_TABLES: Final = (RAW_IMPORTED_SALES, REFERENCE_ASSORTMENT, REFERENCE_EVENTS)
 RAW_TABLES: Final = (RAW_SALES_TRANSACTIONS, RAW_INVENTORY_UPDATES, RAW_POS_EVENTS)
 TABLES: Final = (
     *REFERENCE_TABLES,
     *RAW_TABLES,
     RAW_DEAD_LETTERS,
+    *IMPORTED_TABLES,
     CORE_SALES_LINES,
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,

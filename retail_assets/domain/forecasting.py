@@ -14,7 +14,6 @@ import polars as pl
 
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
-    DEMAND_FEATURES,
     FEATURES_DEMAND,
     REFERENCE_CALENDAR,
     REFERENCE_PRODUCTS,
@@ -46,7 +45,22 @@ _MONTH: Final = 28
 _DAYS_OF_YEAR: Final = 365.25
 _WEEKDAY_MEANS: Final = tuple(f"weekday_mean_{number}" for number in range(1, _WEEK + 1))
 
-_ORIGIN_INPUTS: Final = tuple(column.name for column in DEMAND_FEATURES if column.name not in _WEEKDAY_MEANS)
+_ORIGIN_INPUTS: Final = (
+    "demand",
+    "demand_lag_7",
+    "demand_mean_7",
+    "demand_mean_28",
+    "demand_mean_90",
+    "demand_sd_28",
+    "base_mean_28",
+    "demand_ewm_14",
+    "demand_trend",
+    "zero_share_28",
+    "price_ratio_90",
+    "days_since_sale",
+    "days_on_sale",
+    "stockout_share_28",
+)
 
 #: What a model is given, in this order, all Float64 with NaN for "not known". The first ones are features of the
 #: series at the origin; the others are known ahead of the target date. The horizon is here as `target_days_ahead`,
@@ -192,7 +206,12 @@ def supervised_frame(
     )
     inputs = (
         rows.join(_calendar_inputs(calendar, targets["target_date"]), on="target_date", how="left")
-        .join(discounts, left_on=(*SERIES, "target_date"), right_on=(*SERIES, "date"), how="left")
+        .join(
+            discounts.rename({"discount_share": "planned"}),
+            left_on=(*SERIES, "target_date"),
+            right_on=(*SERIES, "date"),
+            how="left",
+        )
         .join(catalogue, on="product_id", how="left")
         .join(hours, on="store_id", how="left")
         .with_columns(
@@ -200,8 +219,8 @@ def supervised_frame(
             target_weekday_mean=pl.coalesce(
                 pl.when(pl.col("target_weekday") == number).then(name) for number, name in enumerate(_WEEKDAY_MEANS, 1)
             ),
-            target_on_promotion=pl.col("discount_share").is_not_null(),
-            target_discount_share=pl.col("discount_share").fill_null(0.0),
+            target_on_promotion=pl.col("planned").is_not_null(),
+            target_discount_share=pl.col("planned").fill_null(0.0),
         )
         .with_columns(pl.col(FORECAST_INPUTS).cast(pl.Float64).fill_null(math.nan))
     )

@@ -13,6 +13,7 @@ import click
 import pytest
 
 from retail_assets.cli import main as retail
+from retail_assets.reference_pages import PAGES
 from retail_assets.settings import ENV_PREFIX, Settings
 from retail_local.__main__ import main as retail_local
 from retail_local.sweep import STACK_MARK
@@ -197,3 +198,8 @@ def test_a_variable_in_a_document_is_a_setting(document: Path) -> None:
         and not (variable["more"] and any(name.startswith(variable[0].removesuffix("…")) for name in known))
     }
     assert not unknown
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_that_follows_from_the_code_is_up_to_date(name: str) -> None:
+    assert (ROOT / name).read_text(encoding="utf-8") == PAGES[name](), "run `make docs`"

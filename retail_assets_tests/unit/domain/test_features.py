@@ -15,6 +15,7 @@ from retail_assets.contracts.tables import CORE_DAILY_SALES, FEATURES_DEMAND
 from retail_assets.contracts.types import polars_schema
 from retail_assets.domain.demand import uncensored_demand
 from retail_assets.domain.features import LOOKBACK_DAYS, demand_features
+from retail_assets.domain.surroundings import surroundings
 
 FIRST = date(2024, 1, 1)  # a Monday
 
@@ -44,10 +45,30 @@ def sales_of(units: list[float | None], **columns: Any) -> pl.DataFrame:
     )
 
 
-def last_row(frame: pl.DataFrame, **wanted: int) -> dict[str, Any]:
+NO_PRODUCTS = pl.DataFrame(schema={"product_id": pl.String, "category": pl.String})
+
+
+def levels_of(sales: pl.DataFrame, products: pl.DataFrame = NO_PRODUCTS) -> pl.DataFrame:
+    """Return units and series by store, category and day, as Spark sums them for the real thing."""
+    return (
+        sales.join(products.select("product_id", "category"), on="product_id", how="left")
+        .group_by("store_id", pl.col("category").fill_null(""), "business_date")
+        .agg(pl.col("units").cast(pl.Float64).sum(), series=pl.len())
+    )
+
+
+def features_of(sales: pl.DataFrame, first: date, last: date, **known: pl.DataFrame) -> pl.DataFrame:
+    """Return the features with what is `known` besides: levels, products, promotions, calendar, weather."""
+    empty = pl.DataFrame()
+    levels = known.get("levels", levels_of(sales, known.get("products", NO_PRODUCTS)) if sales.width else empty)
+    others = (known.get(name, empty) for name in ("products", "promotions", "calendar", "weather"))
+    return demand_features(sales, surroundings(levels, *others, first, last), first, last)
+
+
+def last_row(frame: pl.DataFrame, **known: pl.DataFrame) -> dict[str, Any]:
     day = frame["business_date"].max()
     assert isinstance(day, date)
-    result = demand_features(frame, day, day)
+    result = features_of(frame, day, day, **known)
     assert result.height == 1
     return result.row(0, named=True)
 
@@ -71,7 +92,7 @@ def many_series(days: int, seed: int, series: int = 4) -> pl.DataFrame:
 
 
 def test_an_empty_table_has_empty_features_of_the_contract():
-    features = demand_features(pl.DataFrame(), FIRST, FIRST)
+    features = features_of(pl.DataFrame(), FIRST, FIRST)
     assert features.is_empty()
     assert features.schema == polars_schema(FEATURES_DEMAND.columns)
 
@@ -79,13 +100,18 @@ def test_an_empty_table_has_empty_features_of_the_contract():
 def test_lags_and_means_end_with_the_origin_itself():
     row = last_row(sales_of([float(n) for n in range(100)]))
     assert row["demand"] == 99
+    assert row["demand_lag_1"] == 98
     assert row["demand_lag_7"] == 92
+    assert row["demand_lag_364"] is None
+    assert row["demand_median_7"] == 96
+    assert row["demand_sd_90"] == pytest.approx(np.std(range(10, 100), ddof=1))
+    assert row["zero_share_364"] == pytest.approx(1 / 100)
     assert row["demand_mean_7"] == pytest.approx(np.mean(range(93, 100)))
     assert row["demand_mean_28"] == pytest.approx(np.mean(range(72, 100)))
-    assert row["demand_mean_91"] == pytest.approx(np.mean(range(9, 100)))
+    assert row["demand_mean_90"] == pytest.approx(np.mean(range(10, 100)))
     assert row["demand_sd_28"] == pytest.approx(np.std(range(72, 100), ddof=1))
-    assert row["demand_trend"] == pytest.approx(np.mean(range(72, 100)) / np.mean(range(9, 100)) - 1)
-    assert row["days_on_sale"] == LOOKBACK_DAYS
+    assert row["demand_trend"] == pytest.approx(np.mean(range(72, 100)) / np.mean(range(10, 100)) - 1)
+    assert row["days_on_sale"] == 99
 
 
 def test_the_mean_of_each_weekday_is_of_the_last_eight_such_days():
@@ -99,8 +125,8 @@ def test_the_mean_of_each_weekday_is_of_the_last_eight_such_days():
 
 def test_the_exponentially_weighted_mean_halves_its_weights_every_fourteen_days():
     units = [float(value) for value in np.random.default_rng(3).poisson(5, 100)]
-    weights = [0.5 ** (age / 14) for age in range(91)]
-    wanted = np.average(units[:-92:-1], weights=weights)
+    weights = [0.5 ** (age / 14) for age in range(90)]
+    wanted = np.average(units[:-91:-1], weights=weights)
     assert last_row(sales_of(units))["demand_ewm_14"] == pytest.approx(wanted)
 
 
@@ -121,8 +147,49 @@ def test_a_day_without_a_row_is_a_day_of_which_nothing_is_known():
     assert row["days_on_sale"] == 13
 
 
+def test_days_on_sale_stop_counting_where_features_stop_looking_back():
+    assert last_row(sales_of([1.0] * (LOOKBACK_DAYS + 30)))["days_on_sale"] == LOOKBACK_DAYS
+
+
+def test_a_year_ago_is_the_same_weekday_and_its_next_week_makes_the_yearly_index():
+    units = [1.0] * 500
+    day = len(units) - 1
+    units[day - 364] = 7.0
+    for ahead in range(1, 8):
+        units[day - 364 + ahead] = 3.0
+    row = last_row(sales_of(units))
+    assert row["demand_lag_364"] == 7.0
+    assert row["yearly_index"] == pytest.approx(3.0 / ((357 + 7 * 3.0) / 364))
+
+
+def test_promotions_are_counted_behind_and_planned_ones_ahead():
+    sales = sales_of([1.0] * 30, on_promotion=[False] * 25 + [True] * 5, discount_share=[0.0] * 25 + [0.2] * 5)
+    last = FIRST + timedelta(days=29)
+    planned = pl.DataFrame(
+        {
+            "store_id": ["S1", "S1", "S2"],
+            "product_id": ["P1", "P1", "P1"],
+            "starts_on": [last - timedelta(days=4), last + timedelta(days=5), last],
+            "ends_on": [last + timedelta(days=2), last + timedelta(days=30), last + timedelta(days=9)],
+            "discount_share": [0.2, 0.3, 0.9],
+        }
+    )
+    row = last_row(sales, promotions=planned)
+    assert row["on_promotion"]
+    assert row["discount_share"] == pytest.approx(0.2)
+    assert row["promotion_days_28"] == 5
+    assert row["promotion_days_ahead_7"] == 2 + 3
+    assert row["discount_share_ahead_7"] == pytest.approx(0.3)
+
+
+def test_a_product_has_days_since_its_launch_and_one_that_the_catalogue_lacks_has_none():
+    products = pl.DataFrame({"product_id": ["P1"], "category": ["Tea"], "launched_on": [FIRST - timedelta(days=100)]})
+    assert last_row(sales_of([1.0] * 10), products=products)["days_since_launch"] == 109
+    assert last_row(sales_of([1.0] * 10))["days_since_launch"] is None
+
+
 def test_rows_come_out_for_the_days_that_have_one():
-    features = demand_features(sales_of([1.0, None, 1.0]), FIRST, FIRST + timedelta(days=2))
+    features = features_of(sales_of([1.0, None, 1.0]), FIRST, FIRST + timedelta(days=2))
     assert features["business_date"].to_list() == [FIRST, FIRST + timedelta(days=2)]
 
 
@@ -133,8 +200,8 @@ def test_the_base_mean_leaves_promotions_out():
 
 
 def test_the_price_stands_in_relation_to_its_median():
-    assert last_row(sales_of([1.0] * 10, unit_price=[2.0] * 9 + [1.5]))["price_ratio_91"] == 0.75
-    assert last_row(sales_of([1.0] * 10, unit_price=[0.0] * 10))["price_ratio_91"] is None
+    assert last_row(sales_of([1.0] * 10, unit_price=[2.0] * 9 + [1.5]))["price_ratio_90"] == 0.75
+    assert last_row(sales_of([1.0] * 10, unit_price=[0.0] * 10))["price_ratio_90"] is None
 
 
 def test_days_since_a_sale_are_counted_and_are_unknown_where_nothing_sold_in_the_look_back():
@@ -151,14 +218,14 @@ def test_a_series_of_which_nothing_is_known_has_nulls_and_no_failure():
 
 
 @settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 10_000), days=st.integers(20, 230))
+@given(seed=st.integers(0, 10_000), days=st.integers(20, 500))
 def test_a_day_computed_alone_is_what_it_is_within_a_range(seed: int, days: int):
     sales = many_series(days, seed)
     last = FIRST + timedelta(days=days - 1)
-    whole = demand_features(sales, FIRST, last)
+    whole = features_of(sales, FIRST, last)
     for day in (FIRST, FIRST + timedelta(days=days // 2), last):
         needed = sales.filter(pl.col("business_date").is_between(day - timedelta(days=LOOKBACK_DAYS), day))
-        alone = demand_features(needed, day, day)
+        alone = features_of(needed, day, day)
         assert_frame_equal(alone, whole.filter(pl.col("business_date") == day), rel_tol=1e-7, abs_tol=1e-8)
 
 
@@ -176,16 +243,14 @@ def test_what_comes_later_changes_nothing(seed: int, cut: int):
     )
     last = FIRST + timedelta(days=119)
     before = pl.col("business_date") <= day
-    assert_frame_equal(
-        demand_features(sales, FIRST, last).filter(before), demand_features(changed, FIRST, last).filter(before)
-    )
+    assert_frame_equal(features_of(sales, FIRST, last).filter(before), features_of(changed, FIRST, last).filter(before))
 
 
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_values_stay_within_the_contract_and_agree_with_a_slow_computation(seed: int):
     sales = many_series(130, seed).sample(fraction=1.0, shuffle=True, seed=seed)
-    features = demand_features(sales, FIRST, FIRST + timedelta(days=129))
+    features = features_of(sales, FIRST, FIRST + timedelta(days=129))
     assert features.height == sales.height
     for column in FEATURES_DEMAND.columns:
         values = features[column.name]
@@ -215,6 +280,7 @@ def test_values_stay_within_the_contract_and_agree_with_a_slow_computation(seed:
 def test_stores_do_not_mix():
     sales = many_series(60, 5)
     day = FIRST + timedelta(days=59)
-    apart = [demand_features(sales.filter(pl.col("store_id") == store), FIRST, day) for store in ("S0", "S1")]
-    together = demand_features(sales, FIRST, day)
+    levels = levels_of(sales)
+    apart = [features_of(sales.filter(store_id=store), FIRST, day, levels=levels) for store in ("S0", "S1")]
+    together = features_of(sales, FIRST, day)
     assert_frame_equal(pl.concat(apart).sort(FEATURES_DEMAND.grain), together)

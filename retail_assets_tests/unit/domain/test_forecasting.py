@@ -25,6 +25,7 @@ from retail_assets.domain.forecasting import (
     supervised_frame,
     wape,
 )
+from retail_assets.domain.surroundings import surroundings
 
 FIRST = date(2024, 1, 1)  # a Monday
 WEEK = list(range(1, 8))
@@ -75,7 +76,9 @@ def promotion(starts: date, ends: date, share: float) -> pl.DataFrame:
 
 
 def frame_for(sales: pl.DataFrame, origins: list[date], **tables: Any) -> pl.DataFrame:
-    features = demand_features(sales, min(origins), max(origins))
+    first, last = min(origins), max(origins)
+    around = surroundings(pl.DataFrame(), *[pl.DataFrame()] * 4, first, last)
+    features = demand_features(sales, around, first, last)
     return supervised_frame(
         features,
         tables.get("actuals"),
