@@ -70,7 +70,6 @@ def topics_apply(path: Path | None) -> None:
         click.echo("all topics are as they should be")
 
 
-@main.command()
 @topics.command("status")
 @explained
 def topics_status() -> None:
@@ -115,6 +114,7 @@ def topics_acknowledge(topic: str, note: str) -> None:
     click.echo(acknowledge(event_topic(topic), LakeResource(root=load_settings().lake), note))
 
 
+@main.command()
 @click.option("--stores", type=click.IntRange(1, 500), default=10, show_default=True)
 @click.option("--products", type=click.IntRange(1, 5000), default=120, show_default=True)
 @click.option("--days", type=click.IntRange(90, 1100), default=400, show_default=True, help="Days, today among them.")

@@ -7,9 +7,9 @@ from retail_assets.resources.clickhouse import WarehouseError
 from retail_assets.resources.kafka import BrokerError
 from retail_assets.resources.migrations import MigrationError
 from retail_assets.resources.offsets import TopicResetError
-from retail_assets.resources.topic_admin import TopicChangeError
 from retail_assets.resources.progress import ConcurrentIngestError
 from retail_assets.resources.repair import RepairError
+from retail_assets.resources.topic_admin import TopicChangeError
 from retail_assets.resources.topics import TopicFileError
 from retail_assets.runs import LaunchError, RunFailedError
 from retail_assets.simulator.realism.observation import ObservationError
@@ -25,16 +25,16 @@ class DemoError(Exception):
 EXPLAINED: Final = (
     BenchError,
     BrokerError,
-    ContractError,
     ConcurrentIngestError,
+    ContractError,
     DemoError,
     LaunchError,
     MigrationError,
     ObservationError,
     ProducerError,
+    RepairError,
     RunFailedError,
     ScenarioError,
-    RepairError,
     TopicChangeError,
     TopicFileError,
     TopicResetError,
