@@ -13,6 +13,7 @@ import click
 
 from retail_assets import __version__
 from retail_assets.explained import explained
+from retail_assets.import_data import import_data
 from retail_assets.settings import SettingsError, load_settings, unknown_variables
 from retail_assets.simulate import simulate
 from retail_local import commands as local
@@ -187,7 +188,7 @@ def bench_simulator(days: int, workers: int, live_days: int, lake: bool, as_json
     )
 
 
-for _command in (local.up, local.down, local.status, local.doctor, local.logs, local.jars, simulate):
+for _command in (local.up, local.down, local.status, local.doctor, local.logs, local.jars, import_data, simulate):
     main.add_command(_command)
 
 

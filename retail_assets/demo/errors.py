@@ -3,6 +3,7 @@
 from typing import Final
 
 from retail_assets.bench.errors import BenchError
+from retail_assets.imports.errors import ImportRefusedError
 from retail_assets.resources.clickhouse import WarehouseError
 from retail_assets.resources.kafka import BrokerError
 from retail_assets.resources.migrations import MigrationError
@@ -28,6 +29,7 @@ EXPLAINED: Final = (
     ConcurrentIngestError,
     ContractError,
     DemoError,
+    ImportRefusedError,
     LaunchError,
     MigrationError,
     ObservationError,

@@ -1,0 +1,130 @@
+"""What an import tells the user: what it understood, what became of the rows, and what to look at.
+
+Belongs here: words and tables on the terminal. Does not belong here: finding any of it out.
+"""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from retail_assets.imports.buckets import Tally
+from retail_assets.imports.checking import Understanding
+from retail_assets.imports.sales import Outcome, Request
+
+
+def write_report(outcome: Outcome, request: Request, lake: str, console: Console) -> None:
+    """Show everything that an import found.
+
+    Args:
+        outcome: what it found and did.
+        request: what was asked of it.
+        lake: how the user calls the lake.
+        console: where to show it.
+    """
+    for one in outcome.understood:
+        _write_understanding(one, console)
+    _write_rows(outcome, console)
+    _write_contents(outcome, console)
+    for warning in outcome.warnings:
+        _say(console, f"[yellow]Look at this:[/yellow] {escape(warning)}.")
+    if outcome.warnings:
+        console.print()
+    _write_end(outcome, request, lake, console)
+
+
+def _write_understanding(one: Understanding, console: Console) -> None:
+    file = one.file
+    grid = _grid(f"{file.kind.name}: {file.name}, {file.form}, {file.rows:,} rows")
+    for heading in ("field", "column of the file", "read as", "for example"):
+        grid.add_column(heading, no_wrap=heading != "for example")
+    for field in file.kind.fields:
+        column = file.columns.get(field.name)
+        if column is None:
+            grid.add_row(f"[dim]{field.name}[/dim]", "[dim]none[/dim]", "", "")
+        else:
+            examples = "   ".join(text[:30] for text in one.examples.get(field.name, []))
+            grid.add_row(field.name, escape(column), one.read_as(field), escape(examples))
+    console.print(grid)
+    if file.ignored:
+        _say(console, f"Left out: {escape(', '.join(file.ignored[:10]))}{' …' if len(file.ignored) > 10 else ''}")  # noqa: PLR2004 - what fits a line
+    console.print()
+
+
+def _write_rows(outcome: Outcome, console: Console) -> None:
+    tally = outcome.tally
+    grid = _grid("Rows of sales")
+    grid.add_column("", no_wrap=True)
+    grid.add_column("rows", justify="right", no_wrap=True)
+    grid.add_column("for example")
+    grid.add_row("read", f"{outcome.read:,}", "")
+    grid.add_row("accepted", f"{tally.accepted:,}", _of_these(tally))
+    if tally.repeated:
+        grid.add_row("repeated, counted once", f"{tally.repeated:,}", escape("; ".join(tally.repeated_examples)))
+    grid.add_row("rejected", f"{outcome.rejections.total:,}", "")
+    for reason, count in outcome.rejections.counts.most_common():
+        examples = "; ".join(outcome.rejections.examples.get(reason, []))
+        grid.add_row(f"  {escape(reason)}", f"{count:,}", escape(examples))
+    console.print(grid)
+    console.print()
+
+
+def _of_these(tally: Tally) -> str:
+    return f"{tally.replaced:,} of them replace earlier rows of the same keys" if tally.replaced else ""
+
+
+def _write_contents(outcome: Outcome, console: Console) -> None:
+    tally, observed = outcome.tally, outcome.observed
+    if observed is None or not tally.accepted:
+        return
+    _say(
+        console,
+        f"Accepted: {tally.first_date} to {tally.last_date}, {len(tally.stores):,} stores, "
+        f"{len(tally.products):,} products.",
+    )
+    series = observed.series
+    on_sale = int(((series["last_date"] - series["first_date"]).dt.total_days() + 1).sum())
+    rows = int(series["rows"].sum())
+    _say(
+        console,
+        f"With what is in the lake: {observed.first_date} to {observed.last_date}, {series.height:,} series (a product "
+        f"in a store), {rows:,} rows. On sale from its first row to its last, a series has a row on "
+        f"{rows / on_sale:.1%} of the days; the other {on_sale - rows:,} days count as nothing sold.",
+    )
+    console.print()
+
+
+def _write_end(outcome: Outcome, request: Request, lake: str, console: Console) -> None:
+    share = outcome.rejections.total / outcome.read
+    if outcome.rejected_file is not None:
+        _say(console, f"The rejected rows are in {escape(str(outcome.rejected_file))}: mend and import that file.")
+    if not outcome.allowed:
+        return
+    if request.dry_run:
+        _say(console, f"Dry run: nothing was written. Without --dry-run, {escape(lake)} would hold:")
+    elif outcome.written:
+        _say(console, f"Imported. {escape(lake)} holds:")
+    grid = Grid(box=None, pad_edge=False, show_header=False)
+    for path, rows in outcome.rows_by_table.items():
+        grid.add_row(f"  {path}", f"{rows:,} rows")
+    console.print(grid)
+    if share > 0:
+        _say(console, f"{share:.2%} of the rows were rejected; up to {request.max_rejected:.2%} are allowed.")
+
+
+def refusal(outcome: Outcome, request: Request) -> str:
+    """Return in one line why nothing was imported."""
+    if not outcome.tally.accepted:
+        return "no row could be accepted: nothing was imported"
+    share = outcome.rejections.total / outcome.read
+    return (
+        f"{share:.1%} of the rows were rejected, {request.max_rejected:.1%} are allowed: nothing was imported. "
+        "Mend the rows, or allow more with --max-rejected"
+    )
+
+
+def _grid(title: str) -> Grid:
+    return Grid(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
