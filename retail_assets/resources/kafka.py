@@ -34,6 +34,10 @@ class BrokerError(Exception):
     """The broker is away, or a topic isn't there. The message says what to do."""
 
 
+class TopicMissingError(BrokerError):
+    """The broker has no such topic. The message names the command that makes it."""
+
+
 @dataclass(frozen=True)
 class Letter:
     """One message to send: key, value and headers in bytes."""
@@ -70,7 +74,7 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         with self._errors(), self._client(KafkaAdminClient, call_s) as admin:
             (described,) = admin.describe_topics([topic])
             if described["error_code"] == UnknownTopicOrPartitionError.errno:
-                raise BrokerError(
+                raise TopicMissingError(
                     f"the broker at {self.bootstrap_servers} has no topic {topic}: run `retail topics apply`"
                 )
             if described["error_code"] or not described["partitions"]:
@@ -240,8 +244,9 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             yield
         except (KafkaError, ValueError, OSError) as error:
+            # kafka-python's own errors begin with their name.
+            what = f"{type(error).__name__}: {str(error).removeprefix(f'{type(error).__name__}: ')}"
             raise BrokerError(
-                f"the Kafka broker at {self.bootstrap_servers} doesn't answer as it should "
-                f"({type(error).__name__}: {error}). Run `retail status`; start it with `retail up`, or check "
-                "RETAIL_KAFKA_BOOTSTRAP_SERVERS"
+                f"the Kafka broker at {self.bootstrap_servers} doesn't answer as it should ({what}). Run "
+                "`retail status`; start it with `retail up`, or check RETAIL_KAFKA_BOOTSTRAP_SERVERS"
             ) from error

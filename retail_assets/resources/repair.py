@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from retail_assets.contracts.tables import raw_table
 from retail_assets.contracts.topics import EVENT_TOPICS, Topic
-from retail_assets.resources.kafka import KafkaResource
+from retail_assets.resources.kafka import KafkaResource, TopicMissingError
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.offsets import Progress, TopicResetError, TopicState, range_after
 from retail_assets.resources.progress import read_progress, record
@@ -28,18 +28,18 @@ class TopicStanding:
 
     Attributes:
         topic: the topic's name.
-        waiting: events that the table doesn't hold yet.
+        waiting: events that the table doesn't hold yet; None where nothing can be read.
         problems: what asks for somebody, in words.
     """
 
     topic: str
-    waiting: int
+    waiting: int | None
     problems: list[str]
 
     def __str__(self) -> str:
         """Return the lines to show."""
-        waiting = f"{self.topic}: {self.waiting:,} events waiting"
-        return "\n".join([waiting, *(f"  {problem}" for problem in self.problems)])
+        waiting = "nothing is read" if self.waiting is None else f"{self.waiting:,} events waiting"
+        return "\n".join([f"{self.topic}: {waiting}", *(f"  {problem}" for problem in self.problems)])
 
 
 def event_topic(name: str) -> Topic:
@@ -58,15 +58,15 @@ def standing(topic: Topic, kafka: KafkaResource, lake: LakeResource) -> TopicSta
     """Return how a topic and its raw table stand to each other.
 
     Raises:
-        BrokerError: the broker is away or has no such topic.
+        BrokerError: the broker is away.
     """
     progress = read_progress(lake.delta(raw_table(topic)))
     acknowledge = f"`retail topics acknowledge {topic.name}` says that you know"
     problems = [f"lost: {gap}; {acknowledge}" for gap in progress.open_gaps]
     try:
         span = range_after(progress, topic.name, kafka.state(topic.name), limit=_ALL)
-    except TopicResetError as error:
-        return TopicStanding(topic.name, 0, [*problems, str(error)])
+    except (TopicMissingError, TopicResetError) as error:
+        return TopicStanding(topic.name, None, [*problems, str(error)])
     if span.lost:
         problems.append(f"lost, and recorded by the next run: {span.losses()}")
     return TopicStanding(topic.name, span.waiting, problems)

@@ -1,31 +1,38 @@
 """The sensors' ticks against a real broker and a real table log: what they ask for, what they say, and how they end."""
 
 import logging
+import os
+import re
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import Any
 
 import confluent_kafka
 import dagster as dg
 import polars as pl
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from click.testing import CliRunner
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from retail_assets.build import build_defs
+from retail_assets.cli import main
 from retail_assets.contracts.tables import RAW_POS_EVENTS
 from retail_assets.contracts.topics import POS_EVENTS, TOPICS
 from retail_assets.contracts.types import arrow_schema
 from retail_assets.resources.kafka import KafkaResource
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.offsets import Progress, TopicResetError, range_after
-from retail_assets.resources.progress import read_progress, record
+from retail_assets.resources.progress import ConcurrentIngestError, read_progress, record
 from retail_assets.resources.repair import RepairError, acknowledge, adopt, standing
 from retail_assets.resources.topics import read_topic_settings
 from retail_assets.sensors.decision import BatchRule
 from retail_assets.sensors.kafka import IngestRule, evaluate
 from retail_assets.settings import Mode
+from retail_local.stack import Stack
 
 pytestmark = pytest.mark.integration
 
@@ -208,7 +215,7 @@ def test_a_topic_that_was_made_anew_fails_the_tick_however_far_it_has_grown_unti
     send(kafka, grown_to)
     with pytest.raises(TopicResetError, match=rf"was deleted and made anew.*`retail topics adopt {NAME}`"):
         tick()
-    assert "made anew" in str(standing(POS_EVENTS, kafka, lake))
+    assert re.match(rf"{NAME}: nothing is read\n  topic {NAME} was .*made anew", str(standing(POS_EVENTS, kafka, lake)))
     assert f"the next run reads the {grown_to} events" in adopt(POS_EVENTS, kafka, lake)
     assert isinstance(tick(events=grown_to), dg.RunRequest)
     assert hold(kafka, lake).held[0] == 5 + grown_to
@@ -240,6 +247,8 @@ def test_a_topic_that_is_not_there_is_a_reason_that_names_the_command(kafka: Kaf
     with dg.DagsterInstance.ephemeral() as instance:
         answer = evaluate(dg.build_sensor_context(instance=instance), POS_EVENTS, kafka, lake, rule)
     assert said(answer).endswith(f"has no topic {NAME}: run `retail topics apply`")
+    (problem,) = standing(POS_EVENTS, kafka, lake).problems
+    assert problem.endswith("run `retail topics apply`")
 
 
 @pytest.fixture
@@ -260,9 +269,72 @@ def test_a_broker_that_is_away_or_silent_is_a_reason_to_wait_and_leaves_nothing_
     for _ in range(2):
         reason = said(evaluate(dg.build_sensor_context(instance=instance), POS_EVENTS, kafka, lake, rule))
         assert f"the Kafka broker at {kafka.bootstrap_servers} doesn't answer as it should" in reason
+        assert "(KafkaTimeoutError: Unable to bootstrap" in reason
         assert "start it with `retail up`" in reason
     assert time.monotonic() - started < 30
     assert {thread for thread in threading.enumerate() if thread.name.startswith("kafka")} <= before
+
+
+@pytest.fixture
+def freeze(topics: None, stack: Stack) -> Iterator[Callable[[], None]]:
+    """Return what makes the broker keep its connections and fall silent, until the test has ended."""
+    pid = next(service.pid for service in stack.status(ask=False) if service.name == "kafka")
+    assert pid is not None
+    yield lambda: os.kill(pid, signal.SIGSTOP)
+    os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(("client", "call"), [(KafkaAdminClient, "describe_topics"), (KafkaConsumer, "seek")])
+def test_a_broker_that_falls_silent_in_the_middle_of_a_tick_does_not_hold_it(
+    tick: Tick,
+    kafka: KafkaResource,
+    freeze: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    client: Any,
+    call: str,
+) -> None:
+    original = getattr(client, call)
+
+    def frozen(*args: Any) -> Any:
+        answer = original(*args)
+        freeze()
+        return answer
+
+    send(kafka, 1)
+    monkeypatch.setattr(client, call, frozen)
+    before = set(threading.enumerate())
+    started = time.monotonic()
+    assert kafka.bootstrap_servers in said(tick(tick_s=4))
+    # Any of the limits that the client would have by itself is longer.
+    assert time.monotonic() - started < 9
+    assert {thread for thread in threading.enumerate() if thread.name.startswith("kafka")} <= before
+
+
+def test_a_decision_that_meets_a_batch_changes_nothing_and_says_so(
+    kafka: KafkaResource, lake: LakeResource, topics: None
+) -> None:
+    send(kafka, 1)
+    hold(kafka, lake)
+    stale = lake.delta(RAW_POS_EVENTS)
+    assert stale is not None
+    send(kafka, 1)
+    meanwhile = hold(kafka, lake)
+    with pytest.raises(ConcurrentIngestError, match=f"raw table of {NAME} was written at the same moment"):
+        record(stale, NAME, read_progress(stale).acknowledged("too late"))
+    assert read_progress(lake.delta(RAW_POS_EVENTS)) == meanwhile
+
+
+def test_the_commands_show_and_refuse_in_one_line(kafka: KafkaResource, topics: None) -> None:
+    send(kafka, 2)
+    shown = CliRunner().invoke(main, ["topics", "status"])
+    assert (shown.exit_code, shown.output.splitlines()[-1]) == (0, f"{NAME}: 2 events waiting")
+    for command, answer in [
+        (["adopt", NAME], "Error: pos-events is the topic that the raw table was read from: there is nothing to adopt"),
+        (["acknowledge", NAME, "--note", "Ann"], "Error: pos-events has no loss that waits to be acknowledged"),
+        (["adopt", "pos"], "Error: pos is no topic of events: choose one of sales-transactions, inventory-updates, "),
+    ]:
+        refused = CliRunner().invoke(main, ["topics", *command])
+        assert (refused.exit_code, refused.output.startswith(answer), refused.output.count("\n")) == (1, True, 1)
 
 
 def test_every_sensor_leaves_no_client_behind_when_the_broker_answers(kafka: KafkaResource, tick: Tick) -> None:
