@@ -17,7 +17,7 @@ EARLIEST: Final = date(1990, 1, 1)
 
 NO_DATE: Final = "no date"
 OTHER_FORMAT: Final = "written in another format than the rest"
-TIME_OF_DAY: Final = "has a time of day: rows should be days"
+TIME_OF_DAY: Final = "has a time of day, where a row should be a whole day"
 TOO_EARLY: Final = f"before {EARLIEST.year}"
 FUTURE: Final = "in the future"
 

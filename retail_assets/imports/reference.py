@@ -66,11 +66,14 @@ class Observed:
     """What the whole of the imported sales shows, earlier imports included.
 
     Attributes:
-        series: one row per store and product: first_date, last_date, rows, promoted (rows on promotion).
+        series: one row per store and product: first_date, last_date, rows, promoted (rows on promotion), closed_days
+            (days in between on which the store has no row at all).
+        trade: one row per store and date with any row: store_id, business_date, sorted by both.
         prices: one row per product: price, the median of what was asked without promotion; money per unit.
     """
 
     series: pl.DataFrame
+    trade: pl.DataFrame
     prices: pl.DataFrame
 
     @property
@@ -101,6 +104,8 @@ def observe(sales: pl.LazyFrame) -> Observed:
         .collect(engine="streaming")
         .sort(SERIES)
     )
+    trade = sales.select("store_id", "business_date").unique().collect(engine="streaming")
+    trade = trade.sort("store_id", "business_date")
     # Few products have many prices: counts of them are small, and have the same median as the rows.
     counts = (
         sales.select("product_id", _price().alias("price"), pl.col("on_promotion").fill_null(value=False))
@@ -122,7 +127,20 @@ def observe(sales: pl.LazyFrame) -> Observed:
         .group_by("product_id", maintain_order=True)
         .agg(pl.col("price").first())
     )
-    return Observed(series, prices)
+    return Observed(_with_closed_days(series, trade), trade, prices)
+
+
+def _with_closed_days(series: pl.DataFrame, trade: pl.DataFrame) -> pl.DataFrame:
+    """Return the series with the number of days, between their first and last row, on which their store has no row."""
+    nth = trade.with_columns(pl.int_range(pl.len()).over("store_id").alias("nth"))
+    first, last = (nth.rename({"business_date": end, "nth": f"nth_{end}"}) for end in ("first_date", "last_date"))
+    days = (pl.col("last_date") - pl.col("first_date")).dt.total_days()
+    return (
+        series.join(first, on=["store_id", "first_date"], how="left", maintain_order="left")
+        .join(last, on=["store_id", "last_date"], how="left", maintain_order="left")
+        .with_columns((days - pl.col("nth_last_date") + pl.col("nth_first_date")).alias("closed_days"))
+        .drop("nth_first_date", "nth_last_date")
+    )
 
 
 def _price() -> pl.Expr:
@@ -322,7 +340,9 @@ def public_holidays(country: str | None, years: range) -> dict[date, str]:
         return {}
     code, _, part = country.upper().partition("-")
     try:
-        return dict(holidays.country_holidays(code, subdiv=part or None, years=years).items())
+        # Without a language the names would follow the machine's, and so would the tables.
+        language = holidays.country_holidays(code).default_language
+        return dict(holidays.country_holidays(code, subdiv=part or None, years=years, language=language).items())
     except NotImplementedError:
         raise ImportRefusedError(
             f"--country {country}: its holidays aren't known; give a code such as DE or DE-BY, or `none` and your own "
@@ -345,9 +365,7 @@ def promotions(sales: pl.LazyFrame, observed: Observed, catalogue: pl.DataFrame)
     """
     by_store = observed.series.group_by("store_id", maintain_order=True).agg(pl.col("promoted").sum())
     by_store = by_store.filter(pl.col("promoted") > 0)
-    trade = (
-        sales.select("store_id", "business_date").unique().collect(engine="streaming").sort("store_id", "business_date")
-    ).with_columns(pl.int_range(pl.len()).over("store_id").alias("day_of_trade"))
+    trade = observed.trade.with_columns(pl.int_range(pl.len()).over("store_id").alias("day_of_trade"))
     parts = [pl.DataFrame(schema=polars_schema(REFERENCE_PROMOTIONS.columns))]
     chunk = (pl.col("promoted").cum_sum() // _PROMOTION_ROWS).alias("chunk")
     for part in by_store.with_columns(chunk).partition_by("chunk", maintain_order=True):

@@ -3,6 +3,8 @@
 Belongs here: words and tables on the terminal. Does not belong here: finding any of it out.
 """
 
+from typing import Final
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
@@ -10,6 +12,9 @@ from rich.table import Table as Grid
 from retail_assets.imports.buckets import Tally
 from retail_assets.imports.checking import Understanding
 from retail_assets.imports.sales import Outcome, Request
+
+_EXAMPLE_WIDTH: Final = 30
+_SHOWN_COLUMNS: Final = 10
 
 
 def write_report(outcome: Outcome, request: Request, lake: str, console: Console) -> None:
@@ -34,25 +39,28 @@ def write_report(outcome: Outcome, request: Request, lake: str, console: Console
 
 def _write_understanding(one: Understanding, console: Console) -> None:
     file = one.file
-    grid = _grid(f"{file.kind.name}: {file.name}, {file.form}, {file.rows:,} rows")
+    _title(console, f"{file.kind.name}: {file.name}, {file.form}, {counted(file.rows, 'row')}")
+    grid = _grid()
     for heading in ("field", "column of the file", "read as", "for example"):
         grid.add_column(heading, no_wrap=heading != "for example")
     for field in file.kind.fields:
-        column = file.columns.get(field.name)
-        if column is None:
-            grid.add_row(f"[dim]{field.name}[/dim]", "[dim]none[/dim]", "", "")
-        else:
-            examples = "   ".join(text[:30] for text in one.examples.get(field.name, []))
-            grid.add_row(field.name, escape(column), one.read_as(field), escape(examples))
+        if field.name in file.columns:
+            examples = "   ".join(text[:_EXAMPLE_WIDTH] for text in one.examples.get(field.name, []))
+            grid.add_row(field.name, escape(file.columns[field.name]), one.read_as(field), escape(examples))
     console.print(grid)
+    absent = [field.name for field in file.kind.fields if field.name not in file.columns]
+    if absent:
+        _say(console, f"Not in the file: {', '.join(absent)}")
     if file.ignored:
-        _say(console, f"Left out: {escape(', '.join(file.ignored[:10]))}{' …' if len(file.ignored) > 10 else ''}")  # noqa: PLR2004 - what fits a line
+        more = " …" if len(file.ignored) > _SHOWN_COLUMNS else ""
+        _say(console, f"Left out of the file: {escape(', '.join(file.ignored[:_SHOWN_COLUMNS]))}{more}")
     console.print()
 
 
 def _write_rows(outcome: Outcome, console: Console) -> None:
     tally = outcome.tally
-    grid = _grid("Rows of sales")
+    _title(console, "Rows of sales")
+    grid = _grid()
     grid.add_column("", no_wrap=True)
     grid.add_column("rows", justify="right", no_wrap=True)
     grid.add_column("for example")
@@ -78,8 +86,8 @@ def _write_contents(outcome: Outcome, console: Console) -> None:
         return
     _say(
         console,
-        f"Accepted: {tally.first_date} to {tally.last_date}, {len(tally.stores):,} stores, "
-        f"{len(tally.products):,} products.",
+        f"Accepted: {tally.first_date} to {tally.last_date}, {counted(len(tally.stores), 'store')}, "
+        f"{counted(len(tally.products), 'product')}.",
     )
     series = observed.series
     on_sale = int(((series["last_date"] - series["first_date"]).dt.total_days() + 1).sum())
@@ -87,9 +95,21 @@ def _write_contents(outcome: Outcome, console: Console) -> None:
     _say(
         console,
         f"With what is in the lake: {observed.first_date} to {observed.last_date}, {series.height:,} series (a product "
-        f"in a store), {rows:,} rows. On sale from its first row to its last, a series has a row on "
-        f"{rows / on_sale:.1%} of the days; the other {on_sale - rows:,} days count as nothing sold.",
+        f"in a store), {counted(rows, 'row')}. Each is on sale from its first row to its last.",
     )
+    gaps = on_sale - rows
+    if gaps:
+        closed = int(series["closed_days"].sum())
+        of_closed = (
+            f"; {closed:,} of these are days on which the store has no row at all, and may have been closed"
+            if closed
+            else ""
+        )
+        _say(
+            console,
+            f"They have a row on {rows / on_sale:.1%} of their days on sale. On the other {counted(gaps, 'day')} "
+            f"nothing counts as sold{of_closed}.",
+        )
     console.print()
 
 
@@ -105,7 +125,7 @@ def _write_end(outcome: Outcome, request: Request, lake: str, console: Console) 
         _say(console, f"Imported. {escape(lake)} holds:")
     grid = Grid(box=None, pad_edge=False, show_header=False)
     for path, rows in outcome.rows_by_table.items():
-        grid.add_row(f"  {path}", f"{rows:,} rows")
+        grid.add_row(f"  {path}", counted(rows, "row"))
     console.print(grid)
     if share > 0:
         _say(console, f"{share:.2%} of the rows were rejected; up to {request.max_rejected:.2%} are allowed.")
@@ -113,17 +133,28 @@ def _write_end(outcome: Outcome, request: Request, lake: str, console: Console) 
 
 def refusal(outcome: Outcome, request: Request) -> str:
     """Return in one line why nothing was imported."""
+    [(reason, _)] = outcome.rejections.counts.most_common(1) or [("", 0)]
     if not outcome.tally.accepted:
-        return "no row could be accepted: nothing was imported"
+        return f"no row could be accepted, most for the reason {reason!r}: nothing was imported"
     share = outcome.rejections.total / outcome.read
     return (
-        f"{share:.1%} of the rows were rejected, {request.max_rejected:.1%} are allowed: nothing was imported. "
-        "Mend the rows, or allow more with --max-rejected"
+        f"{share:.1%} of the rows were rejected, {request.max_rejected:.1%} are allowed, most have the reason "
+        f"{reason!r}: nothing was imported. Mend the rows, or allow more with --max-rejected"
     )
 
 
-def _grid(title: str) -> Grid:
-    return Grid(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it should be."""
+    plural = noun if noun == "series" else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _title(console: Console, text: str) -> None:
+    console.print(f"[bold]{escape(text)}[/bold]", highlight=False, soft_wrap=True)
+
+
+def _grid() -> Grid:
+    return Grid(box=None, pad_edge=False)
 
 
 def _say(console: Console, text: str) -> None:

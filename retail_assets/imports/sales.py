@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
+from zoneinfo import available_timezones
 
 import polars as pl
 import psutil
@@ -35,7 +36,7 @@ from retail_assets.contracts.tables import (
     Table,
 )
 from retail_assets.contracts.types import polars_schema
-from retail_assets.imports import reference
+from retail_assets.imports import defaults, reference
 from retail_assets.imports.buckets import STORED_SCHEMA, Buckets, SettledFile, Tally, plan_buckets, settle
 from retail_assets.imports.checking import Conventions, Rejections, Understanding, checked_batches, understand
 from retail_assets.imports.columns import EVENTS, PRODUCTS, SALES, STORES
@@ -169,7 +170,7 @@ class _Import:
             given_by_kind.get(STORES.name, empty("store_id")),
             given_by_kind.get(EVENTS.name, empty("date", "name", "kind", "store_id", "region")),
         )
-        _refuse_wrong_stores(given.stores)
+        _refuse_wrong_stores(given.stores, self.request.place)
         sales = []
         for file in opened:
             self.on_progress(f"reading {file.name}")
@@ -351,13 +352,25 @@ def _some(ids: list[str]) -> str:
     return ", ".join(ids[:_SHOWN_IDS]) + (" …" if len(ids) > _SHOWN_IDS else "")
 
 
-def _refuse_wrong_stores(stores: pl.DataFrame) -> None:
-    from zoneinfo import available_timezones
-
-    if "time_zone" in stores.columns:
-        wrong = sorted(set(stores["time_zone"].drop_nulls().to_list()) - available_timezones())
-        if wrong:
-            raise ImportRefusedError(f"{wrong[0]} is no time zone: write it such as Europe/Berlin")
+def _refuse_wrong_stores(stores: pl.DataFrame, place: Place) -> None:
+    """Refuse time zones that don't exist, and trade past midnight, which has no place in the contract."""
+    said = stores["time_zone"].drop_nulls().to_list() if "time_zone" in stores.columns else []
+    wrong = sorted({place.time_zone, *said} - available_timezones())
+    if wrong:
+        raise ImportRefusedError(f"{wrong[0]} is no time zone: write it such as Europe/Berlin")
+    hours = {
+        name: pl.col(name).fill_null(default) if name in stores.columns else pl.lit(default)
+        for name, default in (
+            ("opens_at_hour", defaults.OPENS_AT_HOUR),
+            ("closes_at_hour", defaults.CLOSES_AT_HOUR),
+        )
+    }
+    closed = stores.filter(hours["closes_at_hour"] <= hours["opens_at_hour"])
+    if not closed.is_empty():
+        raise ImportRefusedError(
+            f"store {closed['store_id'][0]} closes before it opens: give opens_at_hour and closes_at_hour within one "
+            f"day, from 0 to 24 (by default {defaults.OPENS_AT_HOUR} and {defaults.CLOSES_AT_HOUR})"
+        )
 
 
 def _refuse_overwriting(request: Request) -> None:
