@@ -120,7 +120,6 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         # The fetch takes the smallest piece that the broker gives: one batch of messages.
         options = {
             "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",
             "max_partition_fetch_bytes": 1,
             "fetch_max_wait_ms": min(_POLL_MS, round(within_s * 1000 / _CALLS_OF_STATE) - 1),
         }
@@ -139,8 +138,9 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                     if ends.pop(handle, None) is not None:
                         stamps.append(int(messages[0].timestamp))
                         consumer.pause(handle)
-                for handle in [handle for handle, end in ends.items() if consumer.position(handle) >= end]:
-                    del ends[handle]
+                for handle, end in list(ends.items()):
+                    if (consumer.position(handle, timeout_ms=_POLL_MS) or 0) >= end:
+                        del ends[handle]
         return datetime.fromtimestamp(min(stamps) / 1000, tz=UTC) if stamps and min(stamps) >= 0 else None
 
     def topics_with_events(self, names: Iterable[str]) -> list[str]:

@@ -66,8 +66,7 @@ def record(delta: DeltaTable, topic: str, progress: Progress) -> None:
             partition_by=delta.metadata().partition_columns,
             commit_properties=CommitProperties(
                 custom_metadata={"userMetadata": commit_metadata(topic, progress)},
-                # A retry would commit on top of a batch that this one doesn't know.
-                max_commit_retries=0,
+                # Delta refuses it beside another batch since `delta`, and takes it beside any other commit.
                 app_transactions=[Transaction(TRANSACTION_APP, progress.batch)],
             ),
         )

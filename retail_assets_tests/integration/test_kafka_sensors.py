@@ -284,7 +284,10 @@ def freeze(topics: None, stack: Stack) -> Iterator[Callable[[], None]]:
     os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize(("client", "call"), [(KafkaAdminClient, "describe_topics"), (KafkaConsumer, "seek")])
+@pytest.mark.parametrize(
+    ("client", "call"),
+    [(KafkaAdminClient, "__init__"), (KafkaAdminClient, "describe_topics"), (KafkaConsumer, "seek")],
+)
 def test_a_broker_that_falls_silent_in_the_middle_of_a_tick_does_not_hold_it(
     tick: Tick,
     kafka: KafkaResource,
@@ -295,8 +298,8 @@ def test_a_broker_that_falls_silent_in_the_middle_of_a_tick_does_not_hold_it(
 ) -> None:
     original = getattr(client, call)
 
-    def frozen(*args: Any) -> Any:
-        answer = original(*args)
+    def frozen(*args: Any, **options: Any) -> Any:
+        answer = original(*args, **options)
         freeze()
         return answer
 
