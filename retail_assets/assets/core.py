@@ -5,11 +5,13 @@ Does not belong here: the arithmetic of the stock ledger and of daily sales (`do
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Final
 
 import dagster as dg
 import polars as pl
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame as SparkFrame
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from retail_assets.assets.common import lake_asset, per_store_pair, run_window
@@ -17,13 +19,16 @@ from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
     CORE_SALES_LINES,
+    RAW_IMPORTED_SALES,
     RAW_INVENTORY_UPDATES,
     RAW_SALES_TRANSACTIONS,
+    REFERENCE_ASSORTMENT,
     REFERENCE_PRODUCTS,
     REFERENCE_PROMOTIONS,
     REFERENCE_STORES,
     Table,
 )
+from retail_assets.domain.imported import imported_daily_sales, inventory_with_imports
 from retail_assets.domain.ledger import inventory_daily as ledger_by_day
 from retail_assets.domain.sales import daily_sales as sales_by_day
 from retail_assets.io_managers.delta import COMMIT_METADATA, days, read_table, row_counts
@@ -140,7 +145,7 @@ def sales_lines(
     kinds={"spark", "polars", "deltalake"},
     partitions_def=business_dates(get_settings()),
     backfill_policy=_BACKFILL,
-    deps=[_key(RAW_INVENTORY_UPDATES)],
+    deps=[_key(RAW_INVENTORY_UPDATES), _key(RAW_IMPORTED_SALES)],
     ins={"stores": dg.AssetIn(key=_key(REFERENCE_STORES))},
 )
 def inventory_daily(
@@ -171,10 +176,19 @@ def inventory_daily(
         .select("store_id", "product_id", F.col("closing").alias("on_hand"))
     )
 
-    def by_day(store_movements: pl.DataFrame, store_opening: pl.DataFrame) -> pl.DataFrame:
-        return ledger_by_day(store_movements, store_opening, stores, dates)
+    imported = imported_days(spark.spark_session, lake, window)
+    if imported is None:
 
-    return per_store_pair(events, opening, by_day, CORE_INVENTORY_DAILY)
+        def by_day(store_movements: pl.DataFrame, store_opening: pl.DataFrame) -> pl.DataFrame:
+            return ledger_by_day(store_movements, store_opening, stores, dates)
+
+        return per_store_pair(events, opening, by_day, CORE_INVENTORY_DAILY)
+
+    def with_imports(store_rows: pl.DataFrame, store_opening: pl.DataFrame) -> pl.DataFrame:
+        movements, told = _apart(store_rows)
+        return inventory_with_imports(movements, told, store_opening, stores, dates)
+
+    return per_store_pair(_together(events, imported), opening, with_imports, CORE_INVENTORY_DAILY)
 
 
 @lake_asset(
@@ -188,23 +202,79 @@ def inventory_daily(
         "products": dg.AssetIn(key=_key(REFERENCE_PRODUCTS)),
         "promotions": dg.AssetIn(key=_key(REFERENCE_PROMOTIONS)),
         "stores": dg.AssetIn(key=_key(REFERENCE_STORES)),
+        "assortment": dg.AssetIn(key=_key(REFERENCE_ASSORTMENT)),
     },
+    deps=[_key(RAW_IMPORTED_SALES)],
 )
 def daily_sales(
+    context: dg.AssetExecutionContext,
+    lake: LakeResource,
     lines: SparkFrame,
     inventory: SparkFrame,
     products: pl.DataFrame,
     promotions: pl.DataFrame,
     stores: pl.DataFrame,
+    assortment: pl.DataFrame,
 ) -> SparkFrame:
-    """Sum the lines by day, with a row for every product that the store carries, sold or not."""
+    """Sum the lines by day, with a row for every product that the store carries, sold or not.
 
-    def by_day(store_lines: pl.DataFrame, store_inventory: pl.DataFrame) -> pl.DataFrame:
-        return sales_by_day(store_lines, store_inventory, products, promotions, stores)
-
+    A day that an import tells of is the import's, whatever tills say of it.
+    """
     sold = lines.select("store_id", "product_id", "business_date", "units", "revenue")
     carried = inventory.select("store_id", "product_id", "business_date", "stockout_hours")
-    return per_store_pair(sold, carried, by_day, CORE_DAILY_SALES)
+    imported = imported_days(lines.sparkSession, lake, run_window(context))
+    if imported is None:
+
+        def by_day(store_lines: pl.DataFrame, store_inventory: pl.DataFrame) -> pl.DataFrame:
+            return sales_by_day(store_lines, store_inventory, products, promotions, stores)
+
+        return per_store_pair(sold, carried, by_day, CORE_DAILY_SALES)
+
+    def with_imports(store_rows: pl.DataFrame, store_inventory: pl.DataFrame) -> pl.DataFrame:
+        tills, told = _apart(store_rows)
+        of_tills = pl.col("business_date").is_in(told["business_date"].unique().implode()).not_()
+        return pl.concat(
+            [
+                sales_by_day(tills.filter(of_tills), store_inventory.filter(of_tills), products, promotions, stores),
+                imported_daily_sales(told, assortment, products, promotions, stores),
+            ]
+        )
+
+    return per_store_pair(_together(sold, imported), carried, with_imports, CORE_DAILY_SALES)
+
+
+def imported_days(spark: SparkSession, lake: LakeResource, window: DateWindow) -> SparkFrame | None:
+    """Return the imported rows of some business dates; None in a lake into which nothing was imported."""
+    if lake.delta(RAW_IMPORTED_SALES) is None:
+        return None
+    return (
+        read_table(spark, lake, RAW_IMPORTED_SALES)
+        .where(F.col("business_month").between(F.lit(window.first.replace(day=1)), F.lit(window.last)))
+        .where(window.where("business_date"))
+        .drop("business_month", "source_file", "imported_at")
+    )
+
+
+_IMPORTED: Final = "is_imported"
+
+
+def _together(tills: SparkFrame, imported: SparkFrame) -> SparkFrame:
+    """Put what tills and what an import say of a store into one frame, since Spark pairs two frames, not three."""
+    renamed = imported.select([F.col(name).alias(f"imported_{name}") for name in imported.columns]).withColumn(
+        "store_id", F.col("imported_store_id")
+    )
+    return tills.withColumn(_IMPORTED, F.lit(False)).unionByName(  # noqa: FBT003 - a literal column
+        renamed.withColumn(_IMPORTED, F.lit(True)),  # noqa: FBT003
+        allowMissingColumns=True,
+    )
+
+
+def _apart(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Undo `_together`, for the rows of one store."""
+    prefix = "imported_"
+    names = [name for name in rows.columns if name.startswith(prefix)]
+    told = rows.filter(_IMPORTED).select(names).rename(lambda name: name.removeprefix(prefix))
+    return rows.filter(~pl.col(_IMPORTED)).drop(names, _IMPORTED), told
 
 
 def _covered(

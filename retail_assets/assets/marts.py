@@ -13,8 +13,10 @@ from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from retail_assets.assets.common import OWNERS, POOL_WAREHOUSE, AssetDecorator
+from retail_assets.assets.common import OWNERS, POOL_WAREHOUSE, AssetDecorator, run_window
+from retail_assets.assets.core import imported_days
 from retail_assets.contracts.tables import (
+    CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
     CORE_SALES_LINES,
     FORECASTS_DEMAND_7D,
@@ -28,10 +30,13 @@ from retail_assets.contracts.tables import (
 from retail_assets.domain.keys import assign_keys
 from retail_assets.partitions import business_dates
 from retail_assets.resources.clickhouse import ClickHouseResource
+from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.migrations import documented_columns
 from retail_assets.settings import get_settings
 
 UNKNOWN = "unknown"
+#: The hour of sales of which only the day is known.
+HOUR_UNKNOWN = 24
 _EPOCH = date(1970, 1, 1)
 
 
@@ -218,19 +223,45 @@ _DAILY = {
 
 @_mart(
     "fact_sales",
-    "Sales. One row per store, product, date and hour with a sale or return.",
+    "Sales. One row per store, product, date and hour with a sale or return; hour 24 where only the day is known.",
     **_DAILY,
-    ins={"lines": _in(CORE_SALES_LINES), **_STORE_AND_PRODUCT},
+    ins={"lines": _in(CORE_SALES_LINES), "daily_sales": _in(CORE_DAILY_SALES), **_STORE_AND_PRODUCT},
 )
-def fact_sales(lines: SparkFrame, stores: pl.DataFrame, products: pl.DataFrame) -> SparkFrame:
-    """Sum the lines by hour."""
+def fact_sales(
+    context: dg.AssetExecutionContext,
+    lake: LakeResource,
+    lines: SparkFrame,
+    daily_sales: SparkFrame,
+    stores: pl.DataFrame,
+    products: pl.DataFrame,
+) -> SparkFrame:
+    """Sum the lines by hour, and carry over the days that an import tells of."""
     sign = F.when(F.col("kind") == "sale", 1).otherwise(-1)
+    imported = imported_days(lines.sparkSession, lake, run_window(context))
+    told = None if imported is None else F.broadcast(imported.select("store_id", "business_date").distinct())
+    if told is not None:
+        lines = lines.join(told, ["store_id", "business_date"], "left_anti")
     hourly = lines.groupBy("business_date", "business_hour", "store_id", "product_id").agg(
         F.sum("units").cast("decimal(12,3)").alias("units"),
         F.sum("revenue").cast("decimal(12,2)").alias("revenue"),
         F.sum(F.col("discount") * sign).cast("decimal(12,2)").alias("discount"),
         F.countDistinct("transaction_id").cast("int").alias("transactions"),
     )
+    if told is not None:
+        hourly = hourly.unionByName(
+            daily_sales.join(told, ["store_id", "business_date"], "left_semi")
+            .where("units <> 0 OR revenue <> 0")
+            .select(
+                "business_date",
+                F.lit(HOUR_UNKNOWN).alias("business_hour"),
+                "store_id",
+                "product_id",
+                "units",
+                "revenue",
+                F.lit(0).cast("decimal(12,2)").alias("discount"),
+                F.lit(0).alias("transactions"),
+            )
+        )
     return with_keys(hourly, {"store": stores, "product": products})
 
 

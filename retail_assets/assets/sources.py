@@ -3,7 +3,7 @@
 import dagster as dg
 
 from retail_assets.assets.common import OWNERS, description, table_schema
-from retail_assets.contracts.tables import REFERENCE_TABLES
+from retail_assets.contracts.tables import IMPORTED_TABLES, REFERENCE_TABLES
 from retail_assets.contracts.topics import TOPICS
 
 
@@ -26,15 +26,15 @@ def source_specs() -> list[dg.AssetSpec]:
         for topic in TOPICS
         if topic.event is not None
     ]
-    reference = [
+    tables = [
         dg.AssetSpec(
             key=dg.AssetKey(table.key),
-            group_name="reference",
+            group_name=table.layer,
             kinds={"deltalake"},
             owners=OWNERS,
             description=description(table),
             metadata={"dagster/column_schema": table_schema(table), "dagster/table_name": table.path},
         ).with_io_manager_key("lake_io_manager")
-        for table in REFERENCE_TABLES
+        for table in (*REFERENCE_TABLES, *IMPORTED_TABLES)
     ]
-    return topics + reference
+    return topics + tables

@@ -6,6 +6,7 @@ import dagster as dg
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from retail_assets.assets.core import imported_days
 from retail_assets.checks.scope import run_dates
 from retail_assets.contracts.tables import CORE_DAILY_SALES, CORE_INVENTORY_DAILY, CORE_SALES_LINES, Table
 from retail_assets.io_managers.delta import read_table
@@ -16,12 +17,22 @@ from retail_assets.resources.spark import SparkResource
 
 
 def _totals(
-    context: dg.AssetCheckExecutionContext, spark: SparkResource, lake: LakeResource, table: Table
+    context: dg.AssetCheckExecutionContext,
+    spark: SparkResource,
+    lake: LakeResource,
+    table: Table,
+    *,
+    of_tills: bool = False,
 ) -> tuple[str, str]:
+    """Return units and revenue of the run's days as text; without imported days, where `of_tills`."""
     frame = read_table(spark.spark_session, lake, table)
     window = run_dates(context)
     if window is not None:
         frame = frame.where(window.where("business_date"))
+        imported = imported_days(spark.spark_session, lake, window) if of_tills else None
+        if imported is not None:
+            days = imported.select("store_id", "business_date").distinct()
+            frame = frame.join(F.broadcast(days), ["store_id", "business_date"], "left_anti")
     units, revenue = frame.agg(F.coalesce(F.sum("units"), F.lit(0)), F.coalesce(F.sum("revenue"), F.lit(0))).collect()[
         0
     ]
@@ -39,14 +50,19 @@ def _compared(here: tuple[str, str], there: tuple[str, str], source: str) -> dg.
 @dg.asset_check(
     asset=dg.AssetKey(CORE_DAILY_SALES.key),
     blocking=True,
-    description="Units and revenue of the run's days equal those of the sales lines, to the unit and the cent.",
+    description=(
+        "Units and revenue of the run's days equal those of the sales lines, to the unit and the cent; imported days "
+        "aside."
+    ),
 )
 def balances_with_sales_lines(
     context: dg.AssetCheckExecutionContext, spark: SparkResource, lake: LakeResource
 ) -> dg.AssetCheckResult:
     """Compare daily sales with the lines that they sum."""
     return _compared(
-        _totals(context, spark, lake, CORE_DAILY_SALES), _totals(context, spark, lake, CORE_SALES_LINES), "sales_lines"
+        _totals(context, spark, lake, CORE_DAILY_SALES, of_tills=True),
+        _totals(context, spark, lake, CORE_SALES_LINES, of_tills=True),
+        "sales_lines",
     )
 
 
@@ -94,14 +110,14 @@ def ledger_balances(
 def balances_with_lake(
     context: dg.AssetCheckExecutionContext, spark: SparkResource, lake: LakeResource, clickhouse: ClickHouseResource
 ) -> dg.AssetCheckResult:
-    """Compare the warehouse with the lines that it was filled from."""
+    """Compare the warehouse with the days of the lake."""
     window = run_dates(context)
     condition = window.where("business_date") if window is not None else "1"
     with clickhouse.client(f"check of fact_sales {context.run.run_id}") as client:
         row = client.query(f"SELECT toString(sum(units)), toString(sum(revenue)) FROM fact_sales WHERE {condition}")
     units, revenue = row.result_rows[0]
     return _compared(
-        (f"{float(units):.3f}", f"{float(revenue):.2f}"), _totals(context, spark, lake, CORE_SALES_LINES), "sales_lines"
+        (f"{float(units):.3f}", f"{float(revenue):.2f}"), _totals(context, spark, lake, CORE_DAILY_SALES), "daily_sales"
     )
 
 
