@@ -34,7 +34,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     """Return the resources that the settings describe. Nothing is connected or started."""
     spark = SparkResource(spark_config=spark_config(settings))
     lake = LakeResource(root=settings.lake)
-    clickhouse = ClickHouseResource(database=settings.clickhouse_database)
+    clickhouse = ClickHouseResource(database=settings.database)
     return {
         "spark": spark,
         "lake": lake,

@@ -37,11 +37,11 @@ def migrate() -> None:
 
     settings = load_settings()
     client = connect(settings, database="")
-    done = apply(client, settings.clickhouse_database)
+    done = apply(client, settings.database)
     for migration in done:
         click.echo(f"applied {migration.version:04d}_{migration.name}")
     if not done:
-        click.echo(f"database {settings.clickhouse_database} is at the newest version")
+        click.echo(f"database {settings.database} is at the newest version")
 
 
 @main.group()

@@ -23,6 +23,8 @@ from retail_assets.paths import project_root
 ENV_PREFIX: Final = "RETAIL_"
 #: Variables with the prefix that are not settings of the platform: the streaming service's own, and marks of processes.
 _NOT_OURS: Final = ("RETAIL_STREAM_", "RETAIL_STACK")
+#: The folder, in a lake or on this machine, that holds one folder for each tenant.
+TENANTS: Final = "tenants"
 #: Of the checkout, not of the folder that a command happens to be typed in.
 _ENV_FILE: Final = project_root() / ".env"
 
@@ -81,6 +83,13 @@ class Settings(BaseSettings):
         default_factory=lambda: Path.home() / ".cache" / "retail-assets", description="downloads shared by checkouts"
     )
     java_home: Path | None = Field(default=None, description="a Java 17+ home; otherwise JAVA_HOME, then the PATH")
+
+    tenant: str = Field(
+        default="",
+        pattern=r"^$|^[a-z][a-z0-9_]{0,30}$",
+        examples=["corner_shop"],
+        description="whose data: an area of its own in lake, warehouse, Kafka and Dagster; empty is the main one",
+    )
 
     time_zone: TimeZoneName = Field(default="Europe/Berlin", description="the retailer's own time zone")
     currency: str = Field(
@@ -158,13 +167,35 @@ class Settings(BaseSettings):
 
     @property
     def lake(self) -> str:
-        """Root of the lake as a URI that Spark reads: `file:///…` or `s3a://…`."""
-        return self.lake_uri or (self.var_dir / "lake").as_uri()
+        """Root of the tenant's lake as a URI that Spark reads: `file:///…` or `s3a://…`."""
+        if not self.lake_uri:
+            return (self.tenant_dir / "lake").as_uri()
+        return f"{self.lake_uri}/{TENANTS}/{self.tenant}" if self.tenant else self.lake_uri
+
+    @property
+    def database(self) -> str:
+        """The tenant's database in the warehouse."""
+        return f"{self.clickhouse_database}_{self.tenant}" if self.tenant else self.clickhouse_database
+
+    @property
+    def topic_prefix(self) -> str:
+        """What the names of the tenant's topics begin with."""
+        return f"{self.tenant}." if self.tenant else ""
+
+    @property
+    def tenant_dir(self) -> Path:
+        """What this machine keeps for the tenant."""
+        return self.var_dir / TENANTS / self.tenant if self.tenant else self.var_dir
+
+    @property
+    def tenant_file(self) -> Path:
+        """Settings that hold for the tenant alone: lines as in `.env`, which they go before."""
+        return self.tenant_dir / "tenant.env"
 
     @property
     def dagster_home(self) -> Path:
-        """Where Dagster keeps its runs and events in local mode."""
-        return self.var_dir / "dagster"
+        """Where Dagster keeps the tenant's runs and events in local mode."""
+        return self.tenant_dir / "dagster"
 
     @property
     def secrets_dir(self) -> Path:
@@ -202,9 +233,12 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: one line for each variable that is wrong.
     """
-    _lines_of_env_file()
+    _lines_of(_ENV_FILE)
     try:
-        return Settings()
+        settings = Settings()
+        if settings.tenant:
+            _lines_of(settings.tenant_file)
+            settings = Settings(_env_file=(_ENV_FILE, settings.tenant_file))
     except ValidationError as error:
         lines = []
         for problem in error.errors():
@@ -215,6 +249,7 @@ def load_settings() -> Settings:
                 should = f"should look like {(Settings.model_fields[str(problem['loc'][0])].examples or [''])[0]}"
             lines.append(f"{name} is {shown}: {should}")
         raise SettingsError("\n".join(lines)) from None
+    return settings
 
 
 def unknown_variables() -> list[str]:
@@ -225,19 +260,25 @@ def unknown_variables() -> list[str]:
     """
     known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
     sentences = []
-    for name in sorted({*_lines_of_env_file(), *os.environ}):
+    for name in sorted({*_lines_of(_ENV_FILE), *os.environ}):
         if name.startswith(ENV_PREFIX) and name not in known and not name.startswith(_NOT_OURS):
             near = get_close_matches(name, known, n=1)
             sentences.append(f"{name} is no setting" + (f": did you mean {near[0]}?" if near else ""))
     return sentences
 
 
-def _lines_of_env_file() -> dict[str, str | None]:
+def use_tenant(name: str) -> None:
+    """Choose the tenant of this process and of those that it starts, before anything reads the settings."""
+    os.environ[f"{ENV_PREFIX}TENANT"] = name
+    get_settings.cache_clear()
+
+
+def _lines_of(file: Path) -> dict[str, str | None]:
     try:
-        return dotenv_values(_ENV_FILE)
+        return dotenv_values(file)
     except (UnicodeDecodeError, OSError) as error:
         raise SettingsError(
-            f"{_ENV_FILE} can't be read ({error}): save it as a text file in UTF-8, or move it away"
+            f"{file} can't be read ({error}): save it as a text file in UTF-8, or move it away"
         ) from None
 
 

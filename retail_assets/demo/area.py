@@ -13,7 +13,7 @@ from retail_assets.contracts.topics import TOPICS
 from retail_assets.demo.errors import DemoError
 from retail_assets.resources.clickhouse import connect
 from retail_assets.resources.kafka import KafkaResource
-from retail_assets.settings import Settings
+from retail_assets.settings import TENANTS, Settings
 
 _MARKER: Final = "demo-scenario"
 
@@ -51,12 +51,14 @@ def require_place(settings: Settings) -> str:
     Raises:
         DemoError: they lie on other machines or in an object store, or the folder belongs to a demo elsewhere.
     """
+    if settings.tenant:
+        raise DemoError(f"the demo makes a retailer of its own, not {settings.tenant}: unset RETAIL_TENANT for it")
     if settings.kafka_bootstrap_servers or settings.clickhouse_host != "127.0.0.1":
         raise DemoError(
             "the demo replaces all data, so it only uses services of its own on this machine: unset "
             "RETAIL_KAFKA_BOOTSTRAP_SERVERS and RETAIL_CLICKHOUSE_HOST for it"
         )
-    place = f"lake {_lake_folder(settings)}, database {settings.clickhouse_database}"
+    place = f"lake {_lake_folder(settings)}, database {settings.database}"
     _, known_place = _marker_of(settings)
     if known_place not in (None, place):
         # What lies in another place isn't the demo's because this folder once was: it could be anybody's.
@@ -75,7 +77,7 @@ def _marker_of(settings: Settings) -> tuple[str, str] | tuple[None, None]:
 
 def _require_nothing_of_others(settings: Settings, lake: Path) -> None:
     advice = "choose another folder with RETAIL_VAR_DIR (and other ports), or move the data away"
-    if lake.is_dir() and any(lake.iterdir()):
+    if _own_folders(lake):
         raise DemoError(f"{lake} holds data that the demo did not make: {advice}")
     kafka = KafkaResource(bootstrap_servers=settings.bootstrap_servers)
     filled = kafka.topics_with_events(topic.name for topic in TOPICS)
@@ -86,12 +88,12 @@ def _require_nothing_of_others(settings: Settings, lake: Path) -> None:
         facts = client.query(
             "SELECT name FROM system.tables WHERE database = {database:String} "
             "AND name LIKE 'fact%' AND total_rows > 0",
-            parameters={"database": settings.clickhouse_database},
+            parameters={"database": settings.database},
         ).result_rows
     finally:
         client.close()
     if facts:
-        raise DemoError(f"the warehouse's database {settings.clickhouse_database} holds somebody's facts: {advice}")
+        raise DemoError(f"the warehouse's database {settings.database} holds somebody's facts: {advice}")
 
 
 def _lake_folder(settings: Settings) -> Path:
@@ -110,7 +112,13 @@ def _remove_everything(settings: Settings, lake: Path) -> None:
     kafka = KafkaResource(bootstrap_servers=settings.bootstrap_servers)
     kafka.delete_topics(topic.name for topic in TOPICS)
     client = connect(settings, database="")
-    for database in (settings.clickhouse_database, f"{settings.clickhouse_database}_staging"):
+    for database in (settings.database, f"{settings.database}_staging"):
         client.command(f"DROP DATABASE IF EXISTS {database} SYNC")
     client.close()
-    shutil.rmtree(lake, ignore_errors=True)
+    for folder in _own_folders(lake):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_folders(lake: Path) -> list[Path]:
+    """Return what lies in the lake, but for the areas of tenants, which are nobody's but theirs."""
+    return [path for path in lake.iterdir() if path.name != TENANTS] if lake.is_dir() else []

@@ -208,7 +208,7 @@ def _set_up(settings: Settings, scenario: Scenario, stages: _Stages) -> None:
     kafka = KafkaResource(bootstrap_servers=settings.bootstrap_servers)
     changes = kafka.apply_topics(read_topic_settings(settings.mode))
     client = connect(settings, database="")
-    applied = migrate(client, settings.clickhouse_database)
+    applied = migrate(client, settings.database)
     client.close()
     stages.note(f"{len(changes)} changes to topics, {len(applied)} migrations applied")
 

@@ -39,7 +39,7 @@ def connect(settings: Settings, *, user: str | None = None, database: str | None
             port=settings.clickhouse_port,
             username=user,
             password=settings.password_of(user),
-            database=settings.clickhouse_database if database is None else database or None,
+            database=settings.database if database is None else database or None,
             # Sessions would serialise the queries of one client; nothing here keeps state between queries.
             autogenerate_session_id=False,
             settings={"log_comment": comment} if comment else None,

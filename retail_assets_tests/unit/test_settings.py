@@ -92,3 +92,33 @@ def test_a_batch_that_could_never_start_or_a_tick_that_dagster_would_cut_off_is_
     monkeypatch.setenv(f"RETAIL_{name}", value)
     with pytest.raises(SettingsError, match=f"RETAIL_{name} is '{value}': .*{should}"):
         load_settings()
+
+
+def test_a_tenant_has_lake_database_topics_and_dagster_of_its_own(tmp_path: Path) -> None:
+    main, tenant = Settings(var_dir=tmp_path), Settings(var_dir=tmp_path, tenant="shop")
+    for name in ("lake", "database", "topic_prefix", "dagster_home"):
+        assert getattr(main, name) != getattr(tenant, name), name
+    assert not tenant.lake.startswith(main.lake), "what removes the main lake must not reach a tenant's"
+    shared = "s3a://bucket/retail"
+    assert Settings(lake_uri=shared, tenant="shop").lake == "s3a://bucket/retail/tenants/shop"
+
+
+def test_a_tenants_own_settings_go_before_those_of_all_and_behind_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RETAIL_VAR_DIR", str(tmp_path))
+    monkeypatch.setenv("RETAIL_TENANT", "shop")
+    monkeypatch.setenv("RETAIL_CURRENCY", "USD")
+    own = load_settings().tenant_file
+    own.parent.mkdir(parents=True)
+    own.write_text("RETAIL_HISTORY_START=2011-05-06\nRETAIL_CURRENCY=GBP\n", encoding="utf-8")
+    settings = load_settings()
+    assert (settings.history_start, settings.currency) == ("2011-05-06", "USD")
+    monkeypatch.setenv("RETAIL_TENANT", "other")
+    assert load_settings().history_start == "2025-01-01"
+
+
+def test_a_tenants_name_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETAIL_TENANT", "../shop")
+    with pytest.raises(SettingsError, match="RETAIL_TENANT is '../shop': should look like corner_shop"):
+        load_settings()
