@@ -22,7 +22,7 @@ def _losses_check(topic: Topic) -> dg.AssetChecksDefinition:
         blocking=False,
         description=(
             f"Kafka has deleted no event of {topic.name} before it was read. Fails until the loss is acknowledged by "
-            f"`retail topics acknowledge {topic.name}`."
+            f"`retail topics acknowledge {topic.name} --note TEXT`."
         ),
     )
     def no_events_lost(lake: LakeResource) -> dg.AssetCheckResult:

@@ -61,7 +61,7 @@ def standing(topic: Topic, kafka: KafkaResource, lake: LakeResource) -> TopicSta
         BrokerError: the broker is away.
     """
     progress = read_progress(lake.delta(raw_table(topic)))
-    acknowledge = f"`retail topics acknowledge {topic.name}` says that you know"
+    acknowledge = f"`retail topics acknowledge {topic.name} --note TEXT` says that you know"
     problems = [f"lost: {gap}; {acknowledge}" for gap in progress.open_gaps]
     try:
         span = range_after(progress, topic.name, kafka.state(topic.name), limit=_ALL)
