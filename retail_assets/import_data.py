@@ -82,8 +82,8 @@ def sales(
     """Import sales at daily grain: one row per store, product and day.
 
     FILE is CSV (also packed with gzip) or Parquet; the first line of CSV names the columns. Importing the same days
-    again replaces them. Days without a row, between a product's first row in a store and its last, count as nothing
-    sold.
+    again replaces them. On days without a row, between a product's first row in a store and its last, nothing counts
+    as sold.
 
     \b
     Sales     date, store_id, product_id, units
@@ -142,8 +142,10 @@ def sales(
 
     try:
         outcome = import_sales(request, Lake(uri, storage_options(uri)), settings.var_dir / "imports", note)
-    except DeltaError as error:
-        raise click.ClickException(f"{uri} can't be written to: {error}") from None
+    except (DeltaError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of this machine's disk, which `explained` knows
+        raise click.ClickException(f"{uri} can't be reached or written to: {' '.join(str(error).split())}") from None
     console = Console()
     # The table isn't cut to a narrow terminal, nor to the 80 columns of a pipe.
     console.width = max(console.width, _TABLE_WIDTH)

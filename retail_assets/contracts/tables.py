@@ -290,7 +290,8 @@ REFERENCE_ASSORTMENT: Final = Table(
         Column("listed_until", DATE, "Last day on sale; null while it is still sold.", nullable=True),
     ),
     description=(
-        "When a product is on sale in a store, by the imported history: days between without a row sold nothing. "
+        "When a product is on sale in a store, by the imported history: on days of trade in between without a row, "
+        "nothing was sold. "
         "One row per store and product."
     ),
 )

@@ -5,16 +5,17 @@ shows beside other rows, such as a key that comes twice (`buckets`).
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
 from retail_assets.imports import dates, numbers
-from retail_assets.imports.columns import Field, Kind
+from retail_assets.imports.columns import SALES, Field, Kind
 from retail_assets.imports.conventions import COMMA, POINT
 from retail_assets.imports.dates import DateFormat
 from retail_assets.imports.errors import ImportRefusedError
@@ -29,10 +30,12 @@ NO_FLAG: Final = "neither yes nor no"
 NEGATIVE: Final = "negative"
 TOO_LARGE: Final = "too large"
 
+_Convention = TypeVar("_Convention")
+
 
 @dataclass(frozen=True)
 class Conventions:
-    """What the user says of how files write values; None is inferred, file by file.
+    """What the user says of how the sales write values; None is inferred, file by file.
 
     Attributes:
         date_format: how dates are written.
@@ -89,12 +92,21 @@ def understand(file: SourceFile, folder: Path, conventions: Conventions, today: 
     found = Understanding(file)
     counts, commas = _survey(found, folder)
     if any(file.kind.field(name).kind is Kind.DATE for name in file.columns):
-        _understand_dates(found, counts, conventions.date_format, today)
-    if conventions.decimal is not None:
-        found.decimal = conventions.decimal
-    elif commas:
-        found.decimal, notes = numbers.infer_decimal_sign(_signed_numbers(file, _written(file)), file.name)
+        infer_format = partial(dates.infer_format, counts, file.name)
+        date_format, notes = _said_or_inferred(file, conventions.date_format, infer_format)
         found.notes += notes
+        found.date_format = date_format
+        found.dates = dates.read_dates(counts, date_format, today)
+        for text, (day, _) in found.dates.items():
+            if day is not None:
+                found.rows_by_date[day] += counts[text]
+    if commas:
+        signed = _signed_numbers(file, _written(file))
+        infer_sign = partial(numbers.infer_decimal_sign, signed, file.name)
+        found.decimal, notes = _said_or_inferred(file, conventions.decimal, infer_sign)
+        found.notes += notes
+    elif conventions.decimal is not None and file.kind is SALES:
+        found.decimal = conventions.decimal
     found.notes += file.notes
     return found
 
@@ -126,16 +138,18 @@ def _written(file: SourceFile) -> list[str]:
     return [name for name in file.columns if file.kind.field(name).kind is Kind.NUMBER]
 
 
-def _understand_dates(found: Understanding, counts: Counter[str], said: DateFormat | None, today: date) -> None:
-    if said is not None:
-        found.date_format = said
-    else:
-        found.date_format, notes = dates.infer_format(counts, found.file.name)
-        found.notes += notes
-    found.dates = dates.read_dates(counts, found.date_format, today)
-    for text, (day, _) in found.dates.items():
-        if day is not None:
-            found.rows_by_date[day] += counts[text]
+def _said_or_inferred(
+    file: SourceFile, said: _Convention | None, infer: Callable[[], tuple[_Convention, list[str]]]
+) -> tuple[_Convention, list[str]]:
+    """Return a convention of a file: what the user says of the sales, which other files follow only if in doubt."""
+    if said is not None and file.kind is SALES:
+        return said, []
+    try:
+        return infer()
+    except ImportRefusedError:
+        if said is None:
+            raise
+        return said, []
 
 
 def _note_examples(examples: list[str], values: pl.Series) -> None:

@@ -192,9 +192,6 @@ def match_columns(kind: FileKind, header: Sequence[str], mapping: Mapping[str, s
         ImportRefusedError: a field that is needed has no column, or a field has two.
     """
     listed = ", ".join(header)
-    twice = sorted({name for name in header if list(header).count(name) > 1})
-    if twice:
-        raise ImportRefusedError(f"{file} has more than one column {twice[0]!r}: give each a name of its own")
     by_normal = {_normal(name): name for name in header}
     matched: dict[str, str] = {}
     for name, column in mapping.items():
@@ -217,6 +214,9 @@ def match_columns(kind: FileKind, header: Sequence[str], mapping: Mapping[str, s
             )
         if found:
             matched[field.name] = found[0]
+    twice = sorted({name for name in matched.values() if list(header).count(name) > 1})
+    if twice:
+        raise ImportRefusedError(f"{file} has more than one column {twice[0]!r}: give each a name of its own")
     missing = [field for field in kind.fields if field.required and field.name not in matched]
     if missing:
         options = " ".join(

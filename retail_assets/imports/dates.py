@@ -22,7 +22,7 @@ TOO_EARLY: Final = f"before {EARLIEST.year}"
 FUTURE: Final = "in the future"
 
 _TIME: Final = re.compile(
-    r"(?P<date>.*?\d)(?:[T ]\s*(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)\s*(?:Z|UTC|[+-]\d\d:?\d\d)?)?"
+    r"(?P<date>.*?\d)(?:[T ]\s*(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)\s*(?:[A-Z]{1,5}|[+-]\d\d:?\d\d)?)?"
 )
 _MIDNIGHT: Final = re.compile(r"0?0:00(:00(\.0+)?)?")
 

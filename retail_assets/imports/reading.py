@@ -11,6 +11,7 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,8 +33,8 @@ from retail_assets.imports.errors import ImportRefusedError
 #: The column of a batch that says where in the file a row is: the line of a CSV file, the row of a Parquet file.
 ROW: Final = "row"
 
-_BLOCK_BYTES: Final = 16 << 20
-_BATCH_ROWS: Final = 400_000
+_BLOCK_BYTES: Final = 8 << 20
+_BATCH_ROWS: Final = 200_000
 _SAMPLE_BYTES: Final = 1 << 20
 _SAMPLE_LINES: Final = 200
 #: More lines with a wrong number of fields than this are a wrong separator, not wrong lines.
@@ -239,7 +240,7 @@ def _open_csv(
     if b"\x00" in sample and not sample.startswith(_UTF16_MARKS):
         raise ImportRefusedError(f"{path.name} is no text: export it as CSV or Parquet")
     encoding = options.encoding or ("utf-16" if sample.startswith(_UTF16_MARKS) else "utf-8-sig")
-    lines = _decoded(sample, encoding, path.name).splitlines()
+    lines = re.split(r"\r\n|\r|\n", _decoded(sample, encoding, path.name))
     filled = [line for line in lines[:_SAMPLE_LINES] if line.strip()]
     if not filled:
         raise ImportRefusedError(f"{path.name} is empty: it holds nothing but blank lines")
@@ -271,8 +272,9 @@ def _csv_batches(
             broken.append(BrokenLine(int(row.number), int(row.actual_columns), str(row.text)))
         return "skip"
 
-    positions = {column: f"f{index}" for index, column in enumerate(header)}
-    fields = {of: positions[column] for of, column in source.columns.items()}
+    # Numbers instead of names: columns that nobody asked for may have the same name, or none.
+    names = [f"f{index}" for index in range(len(header))]
+    fields = {of: names[header.index(column)] for of, column in source.columns.items()}
     numbers = _LineNumbers(first=skip + 2)
     last = 0
     with _explained(name, encoding, packed=packed), path_stream(source.path, packed=packed) as stream:
@@ -282,14 +284,14 @@ def _csv_batches(
                 # One thread, since only then Arrow tells the numbers of broken lines.
                 use_threads=False,
                 block_size=_BLOCK_BYTES,
-                column_names=list(positions.values()),
+                column_names=names,
                 skip_rows=skip + 1,
                 encoding="utf8" if encoding == "utf-8-sig" else encoding,
             ),
             parse_options=pa_csv.ParseOptions(delimiter=separator, invalid_row_handler=note, ignore_empty_lines=False),
             convert_options=pa_csv.ConvertOptions(
                 include_columns=list(dict.fromkeys(fields.values())),
-                column_types=dict.fromkeys(positions.values(), pa.string()),
+                column_types=dict.fromkeys(names, pa.string()),
                 strings_can_be_null=False,
             ),
         )
@@ -320,6 +322,10 @@ def _explained(name: str, encoding: str, *, packed: bool) -> Iterator[None]:
             return
         if "UTF8" in str(error):
             raise ImportRefusedError(_other_encoding(name, encoding)) from None
+        if "straddling" in str(error) or "out of sync" in str(error):
+            raise ImportRefusedError(
+                f"{name}: a quotation mark is never closed, or a line is endless: the file is cut or damaged"
+            ) from None
         raise ImportRefusedError(f"{name} can't be read as CSV: {_first_line(error)}") from None
     except UnicodeError:
         raise ImportRefusedError(_other_encoding(name, encoding)) from None

@@ -5,6 +5,7 @@ Belongs here: deriving whole tables. Does not belong here: the values that nobod
 What is given goes before what an earlier import was given, and that before the default.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -26,6 +27,9 @@ from retail_assets.contracts.types import MONEY, polars_schema
 from retail_assets.domain.frames import SERIES, conform
 from retail_assets.imports import defaults
 from retail_assets.imports.errors import ImportRefusedError
+
+#: The columns of the sales that anything here looks at.
+OBSERVED: Final = (*SERIES, "business_date", "units", "unit_price", "revenue", "on_promotion")
 
 #: Rows on promotion that are put in order at once.
 _PROMOTION_ROWS: Final = 2_000_000
@@ -87,36 +91,52 @@ class Observed:
         return _date(self.series["last_date"].max())
 
 
-def observe(sales: pl.LazyFrame) -> Observed:
+def observe(sales: Iterable[pl.DataFrame]) -> Observed:
     """Return what the sales show.
 
     Args:
-        sales: `raw/imported_sales`, at least one row.
+        sales: `raw/imported_sales` in parts, at least one row in all; at least the columns `OBSERVED`.
     """
-    series = (
-        sales.group_by(SERIES)
-        .agg(
-            pl.col("business_date").min().alias("first_date"),
-            pl.col("business_date").max().alias("last_date"),
-            pl.len().alias("rows"),
-            pl.col("on_promotion").fill_null(value=False).sum().alias("promoted"),
+    series = trade = pl.DataFrame()
+    prices: list[pl.DataFrame] = []
+    for part in sales:
+        # What a part shows is merged at once: memory holds one part, and as many rows as there are series.
+        rows = part.with_columns(pl.col("on_promotion").fill_null(value=False), _price().alias("price"))
+        series = _merged(
+            series,
+            rows.group_by(SERIES).agg(
+                pl.col("business_date").min().alias("first_date"),
+                pl.col("business_date").max().alias("last_date"),
+                pl.len().cast(pl.Int64).alias("rows"),
+                pl.col("on_promotion").sum().cast(pl.Int64).alias("promoted"),
+            ),
+            SERIES,
+            [pl.col("first_date").min(), pl.col("last_date").max(), pl.col("rows", "promoted").sum()],
         )
-        .collect(engine="streaming")
-        .sort(SERIES)
-    )
-    trade = sales.select("store_id", "business_date").unique().collect(engine="streaming")
+        trade = pl.concat([trade, rows.select("store_id", "business_date").unique()], how="diagonal").unique()
+        prices.append(
+            rows.filter(pl.col("price") > 0)
+            .group_by("product_id", "on_promotion")
+            .agg(pl.col("price").quantile(0.5, "lower"), pl.len().cast(pl.Int64).alias("rows"))
+        )
     trade = trade.sort("store_id", "business_date")
-    # Few products have many prices: counts of them are small, and have the same median as the rows.
-    counts = (
-        sales.select("product_id", _price().alias("price"), pl.col("on_promotion").fill_null(value=False))
-        .filter(pl.col("price") > 0)
-        .group_by("product_id", "on_promotion", "price")
-        .agg(pl.len().alias("rows"))
-        .collect(engine="streaming")
-    )
-    regular = counts.filter(~pl.col("on_promotion"))
-    only_promoted = counts.join(regular, on="product_id", how="anti")
-    prices = (
+    return Observed(_with_closed_days(series.sort(SERIES), trade), trade, _median_prices(pl.concat(prices)))
+
+
+def _merged(so_far: pl.DataFrame, part: pl.DataFrame, key: Sequence[str], totals: list[pl.Expr]) -> pl.DataFrame:
+    return part if so_far.is_empty() else pl.concat([so_far, part]).group_by(key).agg(totals)
+
+
+def _median_prices(medians: pl.DataFrame) -> pl.DataFrame:
+    """Return the median price of each product: outside of promotions, if it was ever sold so.
+
+    Args:
+        medians: product_id, on_promotion, the median price of some days, rows. The median of these by their rows is
+            that of all days, as nearly as a default need be, without all prices at once.
+    """
+    regular = medians.filter(~pl.col("on_promotion"))
+    only_promoted = medians.join(regular, on="product_id", how="anti")
+    return (
         pl.concat([regular, only_promoted])
         .sort("product_id", "price")
         .with_columns(
@@ -127,7 +147,6 @@ def observe(sales: pl.LazyFrame) -> Observed:
         .group_by("product_id", maintain_order=True)
         .agg(pl.col("price").first())
     )
-    return Observed(_with_closed_days(series, trade), trade, prices)
 
 
 def _with_closed_days(series: pl.DataFrame, trade: pl.DataFrame) -> pl.DataFrame:
@@ -350,13 +369,15 @@ def public_holidays(country: str | None, years: range) -> dict[date, str]:
         ) from None
 
 
-def promotions(sales: pl.LazyFrame, observed: Observed, catalogue: pl.DataFrame) -> pl.DataFrame:
+def promotions(
+    sales: Callable[[], Iterable[pl.DataFrame]], observed: Observed, catalogue: pl.DataFrame
+) -> pl.DataFrame:
     """Return `reference/promotions`: stretches of days of trade on which a series' rows say that a promotion ran.
 
     A day on which its store has no row at all was no day of trade, and doesn't end a promotion.
 
     Args:
-        sales: `raw/imported_sales`.
+        sales: returns `raw/imported_sales` in parts, at least the columns `OBSERVED`; called once per some stores.
         observed: of the sales.
         catalogue: `reference/products`, for list prices.
 
@@ -366,31 +387,37 @@ def promotions(sales: pl.LazyFrame, observed: Observed, catalogue: pl.DataFrame)
     by_store = observed.series.group_by("store_id", maintain_order=True).agg(pl.col("promoted").sum())
     by_store = by_store.filter(pl.col("promoted") > 0)
     trade = observed.trade.with_columns(pl.int_range(pl.len()).over("store_id").alias("day_of_trade"))
+    # Numbers of series rather than their names: a retailer may promote everything, always.
+    series = observed.series.select(SERIES).with_row_index("series")
     parts = [pl.DataFrame(schema=polars_schema(REFERENCE_PROMOTIONS.columns))]
-    chunk = (pl.col("promoted").cum_sum() // _PROMOTION_ROWS).alias("chunk")
-    for part in by_store.with_columns(chunk).partition_by("chunk", maintain_order=True):
-        wanted = part["store_id"].to_list()
-        rows = (
-            sales.filter(pl.col("store_id").is_in(wanted) & pl.col("on_promotion"))
-            .select(*SERIES, "business_date", _price().alias("price"))
-            .collect(engine="streaming")
-        )
-        parts.append(_stretches(rows.join(trade, on=["store_id", "business_date"]), catalogue))
+    chunk = ((pl.col("promoted").cum_sum() - pl.col("promoted")) // _PROMOTION_ROWS).alias("chunk")
+    for some in by_store.with_columns(chunk).partition_by("chunk", maintain_order=True):
+        wanted = pl.col("store_id").is_in(some["store_id"].to_list())
+        rows = [
+            part.filter(wanted & pl.col("on_promotion").fill_null(value=False))
+            .with_columns(_price().alias("price"))
+            .join(trade, on=["store_id", "business_date"])
+            .join(series, on=SERIES)
+            .select("series", "business_date", "day_of_trade", "price")
+            for part in sales()
+        ]
+        parts.append(_stretches(pl.concat(rows), series, catalogue))
     return conform(pl.concat(parts), REFERENCE_PROMOTIONS)
 
 
-def _stretches(rows: pl.DataFrame, catalogue: pl.DataFrame) -> pl.DataFrame:
+def _stretches(rows: pl.DataFrame, series: pl.DataFrame, catalogue: pl.DataFrame) -> pl.DataFrame:
     discount = 1 - pl.col("price") / pl.col("list_price").cast(pl.Float64)
-    stretch = pl.col("day_of_trade") - pl.int_range(pl.len()).over(SERIES)
+    stretch = pl.col("day_of_trade") - pl.int_range(pl.len()).over("series")
     stretches = (
-        rows.sort(*SERIES, "business_date")
+        rows.sort("series", "business_date")
         .with_columns(stretch.alias("stretch"))
-        .group_by(*SERIES, "stretch", maintain_order=True)
+        .group_by("series", "stretch", maintain_order=True)
         .agg(
             pl.col("business_date").min().alias("starts_on"),
             pl.col("business_date").max().alias("ends_on"),
             pl.col("price").mean(),
         )
+        .join(series, on="series", how="left")
         .join(catalogue.select("product_id", "list_price"), on="product_id", how="left")
     )
     return stretches.select(

@@ -90,26 +90,18 @@ def _write_contents(outcome: Outcome, console: Console) -> None:
         f"{counted(len(tally.products), 'product')}.",
     )
     series = observed.series
-    on_sale = int(((series["last_date"] - series["first_date"]).dt.total_days() + 1).sum())
-    rows = int(series["rows"].sum())
+    days_on_sale = (series["last_date"] - series["first_date"]).dt.total_days() + 1 - series["closed_days"]
+    rows, on_sale = int(series["rows"].sum()), int(days_on_sale.sum())
     _say(
         console,
         f"With what is in the lake: {observed.first_date} to {observed.last_date}, {series.height:,} series (a product "
-        f"in a store), {counted(rows, 'row')}. Each is on sale from its first row to its last.",
+        f"in a store), {counted(rows, 'row')}.",
     )
-    gaps = on_sale - rows
-    if gaps:
-        closed = int(series["closed_days"].sum())
-        of_closed = (
-            f"; {closed:,} of these are days on which the store has no row at all, and may have been closed"
-            if closed
-            else ""
-        )
-        _say(
-            console,
-            f"They have a row on {rows / on_sale:.1%} of their days on sale. On the other {counted(gaps, 'day')} "
-            f"nothing counts as sold{of_closed}.",
-        )
+    _say(
+        console,
+        "A series is on sale from its first row to its last, on days on which its store has any row. It has one itself "
+        f"on {rows / on_sale:.1%} of them; on the other {counted(on_sale - rows, 'day')} nothing was sold.",
+    )
     console.print()
 
 

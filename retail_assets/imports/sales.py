@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 from zoneinfo import available_timezones
@@ -241,9 +242,9 @@ class _Import:
         kept: list[StoredFile],
     ) -> None:
         self.on_progress("deriving the assortment, promotions and master data")
-        table = self.lake.scan(settled, kept)
-        observed = outcome.observed = reference.observe(table)
-        frames = self._reference_frames(table, observed, given)
+        sales = partial(self.lake.future_rows, settled, kept, reference.OBSERVED)
+        observed = outcome.observed = reference.observe(sales())
+        frames = self._reference_frames(sales, observed, given)
         outcome.rows_by_table = {
             RAW_IMPORTED_SALES.path: sum(file.rows for file in settled) + sum(file.rows for file in kept),
             **{one.path: frame.height for one, frame in frames.items()},
@@ -266,7 +267,9 @@ class _Import:
             self.lake.overwrite(one, frame)
         outcome.written = True
 
-    def _reference_frames(self, sales: pl.LazyFrame, observed: Observed, given: Given) -> dict[Table, pl.DataFrame]:
+    def _reference_frames(
+        self, sales: Callable[[], Iterator[pl.DataFrame]], observed: Observed, given: Given
+    ) -> dict[Table, pl.DataFrame]:
         lake, place = self.lake, self.request.place
         catalogue = reference.products(observed, given.products, lake.read(REFERENCE_PRODUCTS))
         held = reference.events(given.events, lake.read(REFERENCE_EVENTS))

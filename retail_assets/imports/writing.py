@@ -31,7 +31,7 @@ from retail_assets.contracts.types import arrow_schema, polars_schema
 from retail_assets.imports.buckets import STORED_SCHEMA, SettledFile
 from retail_assets.imports.errors import ImportRefusedError
 
-_BATCH_ROWS: Final = 400_000
+_BATCH_ROWS: Final = 200_000
 _BUFFER_BYTES: Final = 4 << 20
 _BLOCK_BYTES: Final = 1 << 20
 _PARTITION: Final = str(RAW_IMPORTED_SALES.partition_by)
@@ -110,23 +110,13 @@ class Lake:
                     lacking = [pl.lit(None, schema[name]).alias(name) for name in wanted if name not in there]
                     yield frame.with_columns(lacking).select(wanted).cast(schema)
 
-    def scan(self, settled: Sequence[SettledFile], kept: Sequence[StoredFile]) -> pl.LazyFrame:
-        """Return the table as it will be: new files that lie here still, and files that stay, which may lie afar."""
-        parts = []
-        if settled:
-            parts.append(pl.scan_parquet([file.path for file in settled]))
-        if kept:
-            paths = [f"{self.root}/{RAW_IMPORTED_SALES.path}/{file.path}" for file in kept]
-            parts.append(
-                pl.scan_parquet(
-                    paths,
-                    storage_options=self.storage_options,
-                    hive_partitioning=False,
-                    missing_columns="insert",
-                    schema=polars_schema(tuple(RAW_IMPORTED_SALES.column(name) for name in STORED_SCHEMA.names)),
-                )
-            )
-        return pl.concat(parts)
+    def future_rows(
+        self, settled: Sequence[SettledFile], kept: Sequence[StoredFile], columns: Sequence[str]
+    ) -> Iterator[pl.DataFrame]:
+        """Return the table as it will be, part by part: new files, which lie here still, and files that stay."""
+        for file in settled:
+            yield pl.read_parquet(file.path, columns=list(columns))
+        yield from self.rows(kept, list(columns))
 
     def read(self, table: Table) -> pl.DataFrame:
         """Return a small table, empty where it was never written."""

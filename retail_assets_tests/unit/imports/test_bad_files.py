@@ -76,6 +76,11 @@ def test_another_encoding_is_read_where_the_user_says_it(shop: Shop, write: Writ
     assert shop.table()["product_id"].to_list() == ["Café"]
 
 
+def test_a_quotation_mark_that_is_never_closed_is_found_in_a_large_file(shop: Shop, write: Write) -> None:
+    path = write(HEADER, '2024-01-01,"S1,P1,3', *ROWS * 2000)
+    assert "is never closed" in refused(shop, path)
+
+
 def test_an_unknown_encoding_is_refused(shop: Shop, write: Write) -> None:
     path = write(HEADER, ROWS[0])
     assert "--encoding martian is unknown" in refused(shop, path, csv_options=CsvOptions(encoding="martian"))

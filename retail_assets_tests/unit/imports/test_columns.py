@@ -48,6 +48,10 @@ def test_names_match_whatever_their_case_and_spaces_and_by_the_lakes_own_terms()
     }
 
 
+def test_columns_that_nobody_asked_for_may_have_the_same_name_or_none() -> None:
+    assert list(match_columns(SALES, ["", *NEEDED, "", "note", "note"], {}, "f.csv")) == NEEDED
+
+
 def test_a_mapping_goes_before_the_name() -> None:
     matched = match_columns(SALES, [*NEEDED, "net"], {"units": "net"}, "f.csv")
     assert matched["units"] == "net"

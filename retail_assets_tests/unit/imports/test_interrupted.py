@@ -56,7 +56,7 @@ def killed(folder: Path, function: str, calls: int) -> None:
         (True, "_upload", 3, False),
         (True, "_commit", 0, False),
         (True, "overwrite", 0, True),
-        (False, "scan", 0, False),
+        (False, "future_rows", 0, False),
         (False, "_upload", 3, False),
         (False, "_commit", 0, False),
         (False, "overwrite", 0, True),

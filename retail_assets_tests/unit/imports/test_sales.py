@@ -12,7 +12,14 @@ from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retail_assets.contracts.tables import IMPORTED_TABLES, RAW_IMPORTED_SALES, REFERENCE_TABLES, Table
+from retail_assets.contracts.tables import (
+    IMPORTED_TABLES,
+    RAW_IMPORTED_SALES,
+    REFERENCE_EVENTS,
+    REFERENCE_PRODUCTS,
+    REFERENCE_TABLES,
+    Table,
+)
 from retail_assets.contracts.types import arrow_schema
 from retail_assets.imports.checking import Conventions
 from retail_assets.imports.dates import named_format
@@ -248,6 +255,25 @@ def test_a_named_date_format_decides_what_no_row_does(shop: Shop, write: Write) 
     path = write(HEADER, "03/04/2024,S1,P1,3")
     shop.take(path, conventions=Conventions(date_format=named_format("mm/dd/yyyy")))
     assert shop.table()["business_date"].to_list() == [date(2024, 3, 4)]
+
+
+def test_columns_without_names_and_lines_before_the_header_do_no_harm(shop: Shop, write: Write) -> None:
+    path = write("", "  ", f",{HEADER},", "0,2024-01-01,S1,P1,3,", "1,2024-01-02,S1,P1,x,")
+    outcome = shop.take(path, max_rejected=1.0)
+    assert outcome.tally.accepted == 1
+    assert outcome.rejections.examples == {"units: no number": ["sales.csv line 5 'x'"]}
+
+
+def test_what_is_said_of_the_sales_holds_for_other_files_only_where_they_are_in_doubt(shop: Shop, write: Write) -> None:
+    sales = write(HEADER, "03/04/2024,S1,P1,3")
+    said = Conventions(date_format=named_format("mm/dd/yyyy"), decimal=",")
+    products = write("product_id,price", "P1,1.99", name="p.csv")
+    events = write("date,name", "2024-03-04,Fair", name="e.csv")
+    shop.take(sales, products=products, events=events, conventions=said)
+    assert shop.table(REFERENCE_PRODUCTS)["list_price"].to_list() == [Decimal("1.99")]
+    events = write("date,name", "03/05/2024,Fair", name="e.csv")
+    shop.take(sales, events=events, conventions=said)
+    assert shop.table(REFERENCE_EVENTS)["date"].to_list() == [date(2024, 3, 4), date(2024, 3, 5)]
 
 
 def test_ten_thousand_unknown_products_are_one_warning(shop: Shop, write: Write) -> None:
