@@ -38,7 +38,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     return {
         "spark": spark,
         "lake": lake,
-        "kafka": KafkaResource(bootstrap_servers=settings.bootstrap_servers),
+        "kafka": KafkaResource.of(settings),
         "clickhouse": clickhouse,
         "lake_io_manager": SparkDeltaIOManager(spark=spark, lake=lake),
         "warehouse_io_manager": ClickHouseIOManager(spark=spark, clickhouse=clickhouse),

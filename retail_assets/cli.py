@@ -14,6 +14,7 @@ import click
 from retail_assets import __version__
 from retail_assets.explained import explained
 from retail_assets.import_data import import_data
+from retail_assets.run_jobs import run
 from retail_assets.settings import SettingsError, load_settings, unknown_variables
 from retail_assets.simulate import simulate
 from retail_local import commands as local
@@ -63,8 +64,10 @@ def topics_apply(path: Path | None) -> None:
     from retail_assets.resources.topics import read_topic_settings
 
     settings = load_settings()
-    kafka = KafkaResource(bootstrap_servers=settings.bootstrap_servers)
-    changes = kafka.apply_topics(read_topic_settings(settings.mode, path))
+    wanted = read_topic_settings(settings.mode, path)
+    changes = KafkaResource.of(settings).apply_topics(
+        {f"{settings.topic_prefix}{name}": one for name, one in wanted.items()}
+    )
     for change in changes:
         click.echo(str(change))
     if not changes:
@@ -81,7 +84,7 @@ def topics_status() -> None:
     from retail_assets.resources.repair import standing
 
     settings = load_settings()
-    kafka, lake = KafkaResource(bootstrap_servers=settings.bootstrap_servers), LakeResource(root=settings.lake)
+    kafka, lake = KafkaResource.of(settings), LakeResource(root=settings.lake)
     standings = [standing(topic, kafka, lake) for topic in EVENT_TOPICS]
     for one in standings:
         click.echo(str(one))
@@ -99,7 +102,7 @@ def topics_adopt(topic: str) -> None:
     from retail_assets.resources.repair import adopt, event_topic
 
     settings = load_settings()
-    kafka, lake = KafkaResource(bootstrap_servers=settings.bootstrap_servers), LakeResource(root=settings.lake)
+    kafka, lake = KafkaResource.of(settings), LakeResource(root=settings.lake)
     click.echo(adopt(event_topic(topic), kafka, lake))
 
 
@@ -188,7 +191,7 @@ def bench_simulator(days: int, workers: int, live_days: int, lake: bool, as_json
     )
 
 
-for _command in (local.up, local.down, local.status, local.doctor, local.logs, local.jars, import_data, simulate):
+for _command in (local.up, local.down, local.status, local.doctor, local.logs, local.jars, import_data, run, simulate):
     main.add_command(_command)
 
 

@@ -16,7 +16,7 @@ from retail_assets.contracts.events import HEADER_PRODUCED_AT
 from retail_assets.contracts.tables import BULK_PARTITION, RAW_DEAD_LETTERS, Table, raw_table
 from retail_assets.contracts.topics import DEAD_LETTERS, EVENT_TOPICS, Topic
 from retail_assets.io_managers.delta import contract_frame, read_table, row_counts
-from retail_assets.resources.kafka import KafkaResource, Letter
+from retail_assets.resources.kafka import KafkaResource, Letter, TopicMissingError
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.offsets import OffsetRange, Progress, range_after
 from retail_assets.resources.progress import (
@@ -102,20 +102,28 @@ def _raw_asset(topic: Topic) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         delta = lake.delta(table)
         progress = read_progress(delta)
-        state = kafka.state(topic.name)
+        name = kafka.name_of(topic)
+        try:
+            state = kafka.state(name)
+        except TopicMissingError:
+            if not kafka.topic_prefix:
+                raise
+            # A tenant whose history was imported needs no tills.
+            context.log.info("%s: the tenant has no such topic, so there is nothing to read", name)
+            return dg.MaterializeResult(metadata={"events_read": 0})
         limit = config.max_events or get_settings().kafka_max_events_per_run
-        span = range_after(progress, topic.name, state, limit=limit)
+        span = range_after(progress, name, state, limit=limit)
         waiting = span.waiting - span.events
         if waiting:
-            context.log.warning("%s: %d events still wait, since a run reads %d at most", topic.name, waiting, limit)
+            context.log.warning("%s: %d events still wait, since a run reads %d at most", name, waiting, limit)
         if span.lost:
-            context.log.error("%s: the broker deleted events before they were read: %s", topic.name, span.losses())
+            context.log.error("%s: the broker deleted events before they were read: %s", name, span.losses())
         rejected = 0
         after = progress.after(span, state.topic_id)
         if span.events:
             rejected = _append(spark.spark_session, lake, kafka, topic, table, span, after)
         elif span.lost and delta is not None:
-            record(delta, topic.name, after)
+            record(delta, name, after)
         delta = lake.delta(table)
         counts = row_counts(delta, table, None) if delta is not None else {}
         return dg.MaterializeResult(
@@ -160,7 +168,7 @@ def _append(
         .option("mergeSchema", "true")
         .option("txnAppId", TRANSACTION_APP)
         .option("txnVersion", str(after.batch))
-        .option("userMetadata", commit_metadata(topic.name, after))
+        .option("userMetadata", commit_metadata(span.topic, after))
         .save(lake.uri(table.path))
     )
     written = lake.delta(table)
@@ -209,7 +217,7 @@ def dead_letters(
     known = read_table(session, lake, RAW_DEAD_LETTERS).select(*RAW_DEAD_LETTERS.grain)
     fresh = letters.join(known, list(RAW_DEAD_LETTERS.grain), "left_anti")
     sent = kafka.send(
-        DEAD_LETTERS.name,
+        kafka.name_of(DEAD_LETTERS),
         (
             Letter(
                 key=f"{row.kafka_topic}-{row.kafka_partition}-{row.kafka_offset}".encode(),
@@ -225,7 +233,7 @@ def dead_letters(
             for row in fresh.toLocalIterator()
         ),
     )
-    context.log.info("sent %d dead letters to %s", sent, DEAD_LETTERS.name)
+    context.log.info("sent %d dead letters to %s", sent, kafka.name_of(DEAD_LETTERS))
     return letters
 
 

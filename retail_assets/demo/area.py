@@ -79,7 +79,7 @@ def _require_nothing_of_others(settings: Settings, lake: Path) -> None:
     advice = "choose another folder with RETAIL_VAR_DIR (and other ports), or move the data away"
     if _own_folders(lake):
         raise DemoError(f"{lake} holds data that the demo did not make: {advice}")
-    kafka = KafkaResource(bootstrap_servers=settings.bootstrap_servers)
+    kafka = KafkaResource.of(settings)
     filled = kafka.topics_with_events(topic.name for topic in TOPICS)
     if filled:
         raise DemoError(f"{', '.join(filled)} at {settings.bootstrap_servers} hold events of somebody's: {advice}")
@@ -109,7 +109,7 @@ def _lake_folder(settings: Settings) -> Path:
 
 
 def _remove_everything(settings: Settings, lake: Path) -> None:
-    kafka = KafkaResource(bootstrap_servers=settings.bootstrap_servers)
+    kafka = KafkaResource.of(settings)
     kafka.delete_topics(topic.name for topic in TOPICS)
     client = connect(settings, database="")
     for database in (settings.database, f"{settings.database}_staging"):

@@ -4,6 +4,7 @@ from typing import Final
 
 from retail_assets.bench.errors import BenchError
 from retail_assets.imports.errors import ImportRefusedError
+from retail_assets.pipeline import NothingToRunError
 from retail_assets.resources.clickhouse import WarehouseError
 from retail_assets.resources.kafka import BrokerError
 from retail_assets.resources.migrations import MigrationError
@@ -32,6 +33,7 @@ EXPLAINED: Final = (
     ImportRefusedError,
     LaunchError,
     MigrationError,
+    NothingToRunError,
     ObservationError,
     ProducerError,
     RepairError,

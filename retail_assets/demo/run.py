@@ -205,7 +205,7 @@ def _end_left_over(api: DagsterApi, stack: Stack, stages: _Stages) -> int:
 def _set_up(settings: Settings, scenario: Scenario, stages: _Stages) -> None:
     if prepare_area(settings, scenario.fingerprint):
         stages.note("data of another scenario of the demo were removed")
-    kafka = KafkaResource(bootstrap_servers=settings.bootstrap_servers)
+    kafka = KafkaResource.of(settings)
     changes = kafka.apply_topics(read_topic_settings(settings.mode))
     client = connect(settings, database="")
     applied = migrate(client, settings.database)

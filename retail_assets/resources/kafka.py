@@ -18,9 +18,11 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 from kafka.net.compat import KafkaNetClient
 
+from retail_assets.contracts.topics import Topic
 from retail_assets.resources.offsets import TopicState
 from retail_assets.resources.topic_admin import TopicChange, apply_topics
 from retail_assets.resources.topics import TopicSettings
+from retail_assets.settings import Settings
 
 #: What a broker answers that knows no topic ids.
 _NO_ID: Final = "00000000-0000-0000-0000-000000000000"
@@ -54,10 +56,21 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         bootstrap_servers: `host:port,host:port`.
         timeout_s: how long the broker may be away or keep silent before it is an error. Long enough for one that
             supervisor has just started again.
+        topic_prefix: what the names of the tenant's topics begin with; empty for the main ones.
     """
 
     bootstrap_servers: str
     timeout_s: float = 15
+    topic_prefix: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "KafkaResource":
+        """Return the cluster, and the tenant's topics in it, that the settings name."""
+        return cls(bootstrap_servers=settings.bootstrap_servers, topic_prefix=settings.topic_prefix)
+
+    def name_of(self, topic: Topic) -> str:
+        """Return the name of the tenant's topic on the broker: what all other methods take."""
+        return f"{self.topic_prefix}{topic.name}"
 
     def state(self, topic: str, *, within_s: float | None = None) -> TopicState:
         """Return the offsets of a topic and its id.

@@ -60,16 +60,17 @@ def standing(topic: Topic, kafka: KafkaResource, lake: LakeResource) -> TopicSta
     Raises:
         BrokerError: the broker is away.
     """
+    name = kafka.name_of(topic)
     progress = read_progress(lake.delta(raw_table(topic)))
     acknowledge = f"`retail topics acknowledge {topic.name} --note TEXT` says that you know"
     problems = [f"lost: {gap}; {acknowledge}" for gap in progress.open_gaps]
     try:
-        span = range_after(progress, topic.name, kafka.state(topic.name), limit=_ALL)
+        span = range_after(progress, name, kafka.state(name), limit=_ALL)
     except (TopicMissingError, TopicResetError) as error:
-        return TopicStanding(topic.name, None, [*problems, str(error)])
+        return TopicStanding(name, None, [*problems, str(error)])
     if span.lost:
         problems.append(f"lost, and recorded by the next run: {span.losses()}")
-    return TopicStanding(topic.name, span.waiting, problems)
+    return TopicStanding(name, span.waiting, problems)
 
 
 def adopt(topic: Topic, kafka: KafkaResource, lake: LakeResource) -> str:
@@ -85,12 +86,13 @@ def adopt(topic: Topic, kafka: KafkaResource, lake: LakeResource) -> str:
     """
     delta = lake.delta(raw_table(topic))
     progress = read_progress(delta)
-    state = kafka.state(topic.name)
-    if delta is None or not _contradicts(progress, topic, state):
+    name = kafka.name_of(topic)
+    state = kafka.state(name)
+    if delta is None or not _contradicts(progress, name, state):
         raise RepairError(f"{topic.name} is the topic that the raw table was read from: there is nothing to adopt")
     adopted = progress.adopting(state)
-    record(delta, topic.name, adopted)
-    span = range_after(adopted, topic.name, state, limit=_ALL)
+    record(delta, name, adopted)
+    span = range_after(adopted, name, state, limit=_ALL)
     lost = f" The broker has deleted already: {span.losses()}." if span.lost else ""
     return (
         f"{topic.name} is adopted: the next run reads the {span.waiting:,} events that the topic holds, and counts "
@@ -124,9 +126,9 @@ def acknowledge(topic: Topic, lake: LakeResource, note: str) -> str:
     return "\n".join(f"{topic.name}: acknowledged {gap}" for gap in gaps)
 
 
-def _contradicts(progress: Progress, topic: Topic, state: TopicState) -> bool:
+def _contradicts(progress: Progress, name: str, state: TopicState) -> bool:
     try:
-        range_after(progress, topic.name, state, limit=_ALL)
+        range_after(progress, name, state, limit=_ALL)
     except TopicResetError:
         return True
     return False

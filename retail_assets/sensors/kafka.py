@@ -55,31 +55,32 @@ def evaluate(
     Raises:
         TopicResetError: the topic was made anew, or has lost its end; the failed tick shows it in Dagster.
     """
-    active = active_run(context.instance, tags={TOPIC_TAG: topic.name})
+    name = kafka.name_of(topic)
+    active = active_run(context.instance, tags={TOPIC_TAG: name})
     if active is not None:
-        return dg.SkipReason(f"{topic.name}: run {active.run_id[:8]} is reading, the next batch follows it")
+        return dg.SkipReason(f"{name}: run {active.run_id[:8]} is reading, the next batch follows it")
     table = raw_table(topic)
     progress = read_progress(lake.delta(table))
     deadline = time.monotonic() + rule.tick_s
     try:
-        state = kafka.state(topic.name, within_s=rule.tick_s)
-        span = range_after(progress, topic.name, state, limit=rule.max_events)
-        backlog = Backlog(topic.name, span.waiting, lost=span.losses())
+        state = kafka.state(name, within_s=rule.tick_s)
+        span = range_after(progress, name, state, limit=rule.max_events)
+        backlog = Backlog(name, span.waiting, lost=span.losses())
         if age_matters(backlog, rule.batch):
             # What `state` left of the tick, which is nearly all of it unless the broker is slow.
-            stamped = kafka.oldest(topic.name, span.unread(), within_s=max(deadline - time.monotonic(), 0.1))
+            stamped = kafka.oldest(name, span.unread(), within_s=max(deadline - time.monotonic(), 0.1))
             backlog = replace(backlog, oldest_s=None if stamped is None else _seconds_since(stamped))
     except BrokerError as error:
-        return dg.SkipReason(f"{topic.name}: {error}")
+        return dg.SkipReason(f"{name}: {error}")
     if span.lost:
-        context.log.error("%s: the broker deleted events before they were read: %s", topic.name, span.losses())
+        context.log.error("%s: the broker deleted events before they were read: %s", name, span.losses())
     decision = decide(backlog, rule.batch)
     if not decision.start:
         return dg.SkipReason(decision.reason + _reminder(progress))
     context.log.info(decision.reason)
     return dg.RunRequest(
         asset_selection=[dg.AssetKey(table.key), dg.AssetKey(RAW_DEAD_LETTERS.key)],
-        tags={TOPIC_TAG: topic.name, WAITING_TAG: str(span.waiting)},
+        tags={TOPIC_TAG: name, WAITING_TAG: str(span.waiting)},
     )
 
 

@@ -56,6 +56,7 @@ class Service:
         start_seconds: how long a start may take on a slow machine.
         stop_seconds: how long it may take to end before it is killed.
         whole_group: whether it starts programs that must end with it.
+        of_tenant: whether it serves one tenant; the others serve all of them.
     """
 
     name: str
@@ -69,6 +70,13 @@ class Service:
     start_seconds: int
     stop_seconds: int
     whole_group: bool = False
+    of_tenant: bool = False
+
+
+def _of_nobody(settings: Settings) -> Settings:
+    """Return the settings without what belongs to a tenant, so that another tenant restarts nothing shared."""
+    names = ("tenant", "history_start", "time_zone", "currency")
+    return settings.model_copy(update={name: Settings.model_fields[name].default for name in names})
 
 
 def spec_of(service: Service, settings: Settings) -> Spec:
@@ -77,7 +85,11 @@ def spec_of(service: Service, settings: Settings) -> Spec:
         stack=stack_mark(settings),
         service=service.name,
         argv=service.argv(settings),
-        environment={**settings_environment(settings), **service.environment(settings), "PYTHONUNBUFFERED": "1"},
+        environment={
+            **settings_environment(settings if service.of_tenant else _of_nobody(settings)),
+            **service.environment(settings),
+            "PYTHONUNBUFFERED": "1",
+        },
         folder=str(service.folder(settings)),
         ports=[port.number for port in service.ports(settings)],
     )
@@ -259,6 +271,7 @@ SERVICES: Final[dict[str, Service]] = {
             start_seconds=240,
             stop_seconds=30,
             whole_group=True,
+            of_tenant=True,
         ),
         Service(
             name="s3",

@@ -1,0 +1,77 @@
+"""The command that runs the platform's jobs over the days that the lake holds: `retail run`.
+
+Belongs here: its arguments, starting what it needs, and what it shows. Does not belong here: which days a job gets
+(`pipeline`).
+"""
+
+from datetime import date, datetime, timedelta
+
+import click
+
+from retail_assets.explained import explained
+from retail_assets.settings import Mode, load_settings
+from retail_assets.tenants import tenant_option
+
+_JOBS = ("daily_etl", "feature_engineering", "model_training", "batch_predictions")
+_DAY = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command("run")
+@click.argument("jobs", nargs=-1, type=click.Choice(_JOBS))
+@click.option("--from", "first", type=_DAY, help="First business date; the first that the lake holds by default.")
+@click.option("--to", "last", type=_DAY, help="Last business date; the last that the lake holds by default.")
+@tenant_option
+@explained
+def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None) -> None:
+    """Run JOBS over the days that the lake holds; all four, from events to reorder points, by default.
+
+    On one machine the services that are needed are started first, and Dagster serves the tenant from then on.
+    """
+    from retail_assets.pipeline import DOING, Days, NothingToRunError, days_for, run_jobs
+    from retail_assets.resources.clickhouse import connect
+    from retail_assets.resources.lake import LakeResource
+    from retail_assets.resources.migrations import migrate
+    from retail_assets.runs import DagsterApi, StepResult
+    from retail_local.stack import Stack
+
+    settings = load_settings()
+    if first is not None and last is not None and last < first:
+        raise click.UsageError(f"--to {last:%Y-%m-%d} lies before --from {first:%Y-%m-%d}")
+    lake = LakeResource(root=settings.lake)
+    yesterday = datetime.now(settings.zone).date() - timedelta(days=1)
+    bounds = (first.date() if first else None, last.date() if last else None)
+
+    def days_of(job: str) -> Days | None:
+        whole = days_for(job, lake, yesterday)
+        if whole is None:
+            return None
+        days = whole.within(*bounds)
+        if days.first > days.last:
+            raise NothingToRunError(
+                f"{job}: the lake holds {whole.first} to {whole.last}, nothing of the days asked for"
+            )
+        if days.first < date.fromisoformat(settings.history_start):
+            raise NothingToRunError(
+                f"{job}: the lake's days begin with {days.first}, but partitions with RETAIL_HISTORY_START "
+                f"{settings.history_start}: set it, or give a later --from"
+            )
+        return days
+
+    def on_job(job: str, days: Days | None) -> None:
+        over = f", {days.first} to {days.last}" if days else ""
+        click.echo(f"{job}: {DOING[job]}{over}")
+
+    def on_step(step: StepResult) -> None:
+        rows = "" if step.rows is None else f"{step.rows:>12,} rows"
+        click.echo(f"  {step.name:<44}{rows:>18} {step.seconds:>8.1f} s")
+
+    wanted = jobs or _JOBS
+    days_of(wanted[0])  # before anything is started
+    if settings.mode is Mode.LOCAL:
+        Stack(settings).up(on_progress=lambda service, text: click.echo(f"  {service}: {text}", err=True))
+    client = connect(settings, database="")
+    migrate(client, settings.database)
+    client.close()
+    api = DagsterApi(f"http://127.0.0.1:{settings.dagster_port}")
+    results = run_jobs(api, wanted, days_of, on_job, on_step)
+    click.echo(f"{len(results)} runs in {sum(result.seconds for result in results):.0f} s, see {api.url}/runs")
