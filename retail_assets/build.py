@@ -16,6 +16,7 @@ from retail_assets.assets.sources import source_specs
 from retail_assets.checks.balance import balance_checks
 from retail_assets.checks.contracts import contract_checks
 from retail_assets.checks.losses import losses_checks
+from retail_assets.checks.unknown import known_products_and_stores
 from retail_assets.io_managers.clickhouse import ClickHouseIOManager
 from retail_assets.io_managers.delta import SparkDeltaIOManager
 from retail_assets.jobs import build_jobs
@@ -67,7 +68,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             *inventory_assets(),
             *mart_assets(),
         ],
-        asset_checks=[*contract_checks(), *balance_checks(), *losses_checks()],
+        asset_checks=[*contract_checks(), *balance_checks(), *losses_checks(), known_products_and_stores],
         jobs=jobs.all(),
         schedules=build_schedules(jobs, settings),
         sensors=[

@@ -187,7 +187,7 @@ def _open_parquet(path: Path, kind: FileKind, mapping: Mapping[str, str]) -> Sou
         with pq.ParquetFile(path) as file:
             header, rows = list(file.schema_arrow.names), file.metadata.num_rows
             types = {one.name: one.type for one in file.schema_arrow}
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeError):
         raise ImportRefusedError(
             f"{path.name} begins as Parquet but has no end that fits: it is cut or damaged; copy or export it again"
         ) from None
@@ -208,7 +208,7 @@ def _open_parquet(path: Path, kind: FileKind, mapping: Mapping[str, str]) -> Sou
                         frame.select(pl.col(column).alias(name) for name, column in columns.items())
                     ).with_columns(pl.int_range(before + 1, before + 1 + frame.height, dtype=pl.Int64).alias(ROW))
                     before += frame.height
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeError) as error:
             raise ImportRefusedError(
                 f"{path.name} can't be read after row {before:,} ({_first_line(error)}): export it again"
             ) from None

@@ -9,6 +9,7 @@ import pytest
 
 from retail_assets.assets.core import core_assets
 from retail_assets.assets.sources import source_specs
+from retail_assets.checks.unknown import known_products_and_stores
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
@@ -69,12 +70,12 @@ def run(spark_resource: SparkResource, lake: LakeResource) -> Any:
     manager = SparkDeltaIOManager(spark=spark_resource, lake=lake)
     resources = {"spark": spark_resource, "lake": lake, "lake_io_manager": manager}
 
-    def materialize(first: int, last: int) -> None:
+    def materialize(first: int, last: int) -> dg.ExecuteInProcessResult:
         keys = [dg.AssetKey(table.key) for table in (CORE_SALES_LINES, CORE_INVENTORY_DAILY, CORE_DAILY_SALES)]
-        graph = [*source_specs(), *core_assets()]
-        assert dg.materialize(
-            graph, selection=keys, resources=resources, tags=partition_tags(on(first), on(last))
-        ).success
+        graph = [*source_specs(), *core_assets(), known_products_and_stores]
+        result = dg.materialize(graph, selection=keys, resources=resources, tags=partition_tags(on(first), on(last)))
+        assert result.success
+        return result
 
     return materialize
 
@@ -97,7 +98,7 @@ def test_an_import_becomes_daily_sales_and_a_ledger_whether_made_in_one_run_or_t
         REFERENCE_ASSORTMENT,
         blank(REFERENCE_ASSORTMENT, [{"store_id": s, "product_id": p, "listed_from": on(0)} for s, p in listed]),
     )
-    run(0, 3)
+    result = run(0, 3)
     sales = lake.read(CORE_DAILY_SALES).sort("store_id", "product_id", "business_date")
     units = {
         (row["store_id"], row["product_id"], (row["business_date"] - FIRST).days): float(row["units"])
@@ -113,6 +114,11 @@ def test_an_import_becomes_daily_sales_and_a_ledger_whether_made_in_one_run_or_t
     }
     ledger = lake.read(CORE_INVENTORY_DAILY).sort("business_date")
     assert ledger["closing"].cast(pl.Float64).to_list() == [10, 10, 10, 5]
+
+    (warning,) = result.get_asset_check_evaluations()
+    assert not warning.passed
+    assert warning.severity is dg.AssetCheckSeverity.WARN
+    assert warning.description == "1 unknown products with 4 rows and 4 units: P2"
 
     run(0, 1)
     run(2, 3)

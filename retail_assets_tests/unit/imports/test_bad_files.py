@@ -5,6 +5,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from retail_assets.imports.errors import ImportRefusedError
 from retail_assets.imports.reading import CsvOptions
@@ -62,6 +64,31 @@ def test_a_parquet_file_that_is_cut_is_refused(shop: Shop, tmp_path: Path, share
     cut = tmp_path / "cut.parquet"
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
     assert "cut or damaged" in refused(shop, cut)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), form=st.sampled_from(["csv", "gzip", "parquet"]))
+def test_a_damaged_file_is_refused_or_its_rows_are_all_accounted_for(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, form: str
+) -> None:
+    shop = Shop(tmp_path_factory.mktemp("shop"))
+    path = shop.folder / "sales"
+    if form == "parquet":
+        pl.DataFrame([row.split(",") for row in ROWS[:99]], schema=HEADER.split(","), orient="row").write_parquet(path)
+    else:
+        text = "\n".join([HEADER, *ROWS[:99]]).encode()
+        path.write_bytes(gzip.compress(text, mtime=0) if form == "gzip" else text)
+    damaged = bytearray(path.read_bytes())
+    at = data.draw(st.integers(0, len(damaged) - 1))
+    damaged[at : at + data.draw(st.integers(0, 60))] = data.draw(st.binary(max_size=4))
+    path.write_bytes(damaged)
+    try:
+        outcome = shop.take(path, max_rejected=1.0)
+    except ImportRefusedError:
+        assert shop.is_empty()
+    else:
+        assert outcome.tally.accepted + outcome.tally.repeated + outcome.rejections.total == outcome.read
+        assert shop.is_empty() if not outcome.written else shop.table().height == outcome.tally.accepted
 
 
 def test_bytes_of_another_encoding_far_into_a_file_are_found(shop: Shop, write: Write) -> None:
