@@ -3,6 +3,7 @@
 Belongs here: arguments of the commands, and their help. Does not belong here: importing and reporting (`imports`).
 """
 
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -11,8 +12,9 @@ import click
 
 from retail_assets.explained import explained
 from retail_assets.imports.conventions import DECIMALS, SEPARATORS
-from retail_assets.settings import load_settings
+from retail_assets.settings import Settings, load_settings
 from retail_assets.simulate import lake_uri
+from retail_assets.tenants import keep_settings, tenant_option
 
 _TABLE_WIDTH: Final = 120
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -58,8 +60,9 @@ def import_data() -> None:
     "--country",
     help="Whose public holidays count, such as DE or DE-BY, or none; the time zone's country by default.",
 )
+@tenant_option
 @click.option(
-    "--lake", metavar="URI", help="Where to write: a folder, file:///… or s3a://…; the platform's by default."
+    "--lake", metavar="URI", help="Another lake to write to: a folder, file:///… or s3a://…; the tenant's by default."
 )
 @explained
 def sales(
@@ -103,7 +106,8 @@ def sales(
     \b
     Look first, then import:
       retail import sales sales.csv --map units=qty_sold --dry-run
-      retail import sales sales.csv --map units=qty_sold --products products.csv
+      retail import sales sales.csv --map units=qty_sold --tenant my_shop
+      retail run --tenant my_shop
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from deltalake.exceptions import DeltaError
     from rich.console import Console
@@ -152,6 +156,19 @@ def sales(
     write_report(outcome, request, lake or uri, console)
     if not outcome.allowed:
         raise click.ClickException(refusal(outcome, request))
+    if outcome.written and lake is None and outcome.observed is not None:
+        _make_known(settings, outcome.observed.first_date, zone)
+
+
+def _make_known(settings: Settings, first_date: date, time_zone: str) -> None:
+    """Let the tenant's days begin with its history, and say what comes next."""
+    begin = min(first_date, date.fromisoformat(settings.history_start))
+    if settings.tenant:
+        keep_settings(settings, {"history_start": str(begin), "time_zone": time_zone})
+    elif begin != date.fromisoformat(settings.history_start):
+        click.echo(f"Set RETAIL_HISTORY_START={begin} in .env: the platform's days begin later than this history.")
+    command = f"retail run --tenant {settings.tenant}" if settings.tenant else "retail run"
+    click.echo(f"Next: `{command}` makes forecasts and reorder points of it.")
 
 
 def _country(asked: str | None, time_zone: str) -> str | None:

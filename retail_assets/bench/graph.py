@@ -94,7 +94,7 @@ def _made_up(column: Column, number: SparkColumn) -> SparkColumn:
             return F.lit(DAY)
         case ScalarType("boolean"):
             return number % 2 == 0
-        case ScalarType("int32" | "int64" | "float64") | DecimalType():
+        case ScalarType("int32" | "int64" | "float32" | "float64") | DecimalType():
             return F.lit(low) + F.lit(high - low) * F.pmod(number, F.lit(97)) / 97
         case _:
             raise BenchError(f"no values can be made up for the column {column.name}")

@@ -8,7 +8,7 @@ forecast uses (`domain.forecasting`).
 from dataclasses import dataclass
 from typing import Final
 
-from retail_assets.contracts.types import BOOLEAN, FLOAT64, INT32, Column, ScalarType
+from retail_assets.contracts.types import BOOLEAN, FLOAT32, INT32, Column, ScalarType
 
 #: The windows that levels and spreads of demand are given for, in days. The greatest is how far a feature looks back.
 WINDOWS: Final = (7, 28, 30, 90, 364)
@@ -50,7 +50,7 @@ def _feature(
     unit: str | None = None,
     *,
     source: tuple[str, ...] = (SALES,),
-    kind: ScalarType = FLOAT64,
+    kind: ScalarType = FLOAT32,
     nullable: bool = True,
     minimum: float | None = None,
     maximum: float | None = None,

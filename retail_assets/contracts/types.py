@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScalarType:
-    """A type without parts: `string`, `int32`, `int64`, `float64`, `boolean`, `binary`, `date`, `timestamp`."""
+    """A type without parts: `string`, `int32`, `int64`, `float32`, `float64`, `boolean`, `binary`, `date`,
+    `timestamp`.
+    """
 
     name: str
 
@@ -41,6 +43,8 @@ ColumnType = ScalarType | DecimalType | ListType
 STRING = ScalarType("string")
 INT32 = ScalarType("int32")
 INT64 = ScalarType("int64")
+#: Seven digits, for measures that come in tens of columns: half the room, and half the way through Spark.
+FLOAT32 = ScalarType("float32")
 FLOAT64 = ScalarType("float64")
 BOOLEAN = ScalarType("boolean")
 BINARY = ScalarType("binary")
@@ -80,6 +84,7 @@ _ARROW_SCALARS: dict[str, pa.DataType] = {
     "string": pa.string(),
     "int32": pa.int32(),
     "int64": pa.int64(),
+    "float32": pa.float32(),
     "float64": pa.float64(),
     "boolean": pa.bool_(),
     "binary": pa.binary(),
@@ -124,6 +129,7 @@ def spark_type(column_type: ColumnType) -> "DataType":
         "string": spark.StringType(),
         "int32": spark.IntegerType(),
         "int64": spark.LongType(),
+        "float32": spark.FloatType(),
         "float64": spark.DoubleType(),
         "boolean": spark.BooleanType(),
         "binary": spark.BinaryType(),

@@ -11,7 +11,7 @@ import polars as pl
 
 from retail_assets.contracts.features import AHEAD_DAYS, DEMAND_FEATURES, LAGS, WINDOWS
 from retail_assets.contracts.tables import CORE_DAILY_SALES, FEATURES_DEMAND
-from retail_assets.contracts.types import FLOAT64
+from retail_assets.contracts.types import FLOAT32
 from retail_assets.domain.demand import uncensored_demand
 from retail_assets.domain.frames import SERIES, columns_of, conform, typed
 from retail_assets.domain.surroundings import UNKNOWN_CATEGORY, Surroundings
@@ -31,7 +31,7 @@ _EWM_WEIGHTS: Final = [0.5 ** (age / _HALF_LIFE) for age in reversed(range(_QUAR
 _DIGITS: Final = 9
 
 #: The features that are numbers with a fraction; the others are whole or true and false.
-_FRACTIONS: Final = [feature.column.name for feature in DEMAND_FEATURES if feature.column.type == FLOAT64]
+_FRACTIONS: Final = [feature.column.name for feature in DEMAND_FEATURES if feature.column.type == FLOAT32]
 
 _DAILY_SALES: Final = columns_of(
     CORE_DAILY_SALES,
