@@ -191,6 +191,27 @@ def bench_simulator(days: int, workers: int, live_days: int, lake: bool, as_json
     )
 
 
+@bench.command("batch")
+@click.option("--stores", type=click.IntRange(1, 500), default=25, show_default=True)
+@click.option("--products", type=click.IntRange(1, 5000), default=548, show_default=True)
+@click.option("--days", type=click.IntRange(30, 1100), default=730, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Measured rounds of a day.")
+@click.option(
+    "--only",
+    "parts",
+    multiple=True,
+    type=click.Choice(["features", "days", "import"]),
+    help="This measurement alone; can be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else.")
+@explained
+def bench_batch(stores: int, products: int, days: int, repeats: int, parts: tuple[str, ...], as_json: bool) -> None:
+    """Measure features against Polars, a day after a short and a long history, a backfill, and an import."""
+    from retail_assets.bench.batch import PARTS, Sizes, run_batch_bench
+
+    run_batch_bench(load_settings(), Sizes(stores, products, days, repeats), parts or PARTS, as_json=as_json)
+
+
 for _command in (local.up, local.down, local.status, local.doctor, local.logs, local.jars, import_data, run, simulate):
     main.add_command(_command)
 

@@ -8,20 +8,14 @@ included, handed over to this process. Writing them to a lake can be measured on
 """
 
 import os
-import threading
 import time
 from dataclasses import dataclass
-from typing import Final, Self
 
-import psutil
-
+from retail_assets.bench.apart import Memory
 from retail_assets.simulator.engine import EVENT_FEEDS
 from retail_assets.simulator.lake import write_history
 from retail_assets.simulator.scenario import Scenario
 from retail_assets.simulator.simulation import Simulation
-
-_SAMPLE_S: Final = 0.05
-_MB: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ def bench_history(scenario: Scenario, workers: int = 2, lake_uri: str | None = N
         workers: processes.
         lake_uri: a lake to write to as well, in a second go.
     """
-    with _Memory() as memory:
+    with Memory() as memory:
         busy, began = _processor_seconds(), time.perf_counter()
         simulation = Simulation(scenario, workers=workers)
         lines = events = 0
@@ -96,31 +90,3 @@ def _processor_seconds() -> float:
     """Return the processor time of this process and of those that it started and that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
-
-
-class _Memory:
-    """Watches the resident memory of this process and those that it started."""
-
-    def __init__(self) -> None:
-        self.peak_mb = 0.0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        this = psutil.Process()
-        while not self._done.wait(_SAMPLE_S):
-            total = 0
-            for process in (this, *this.children(recursive=True)):
-                try:
-                    total += process.memory_info().rss
-                except psutil.NoSuchProcess:  # it has just ended
-                    continue
-            self.peak_mb = max(self.peak_mb, total / _MB)
