@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 #: Counts up whenever the same scenario begins to give other data, so that a fingerprint never stands for two.
-SIMULATOR_VERSION: Final = 3
+SIMULATOR_VERSION: Final = 4
 
 _MAX_STORES: Final = 999
 _MAX_PRODUCTS: Final = 9_999
