@@ -4,6 +4,7 @@ Belongs here: its arguments, signals, and what it shows. Does not belong here: s
 """
 
 import math
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,9 +19,11 @@ import click
 
 from retail_assets.explained import explained
 from retail_assets.settings import load_settings
+from retail_local.files import locked
 
 if TYPE_CHECKING:
     from retail_assets.simulator.scenario import DirtRates
+    from retail_assets.simulator.tills.live import LiveStream
     from retail_assets.simulator.tills.live_report import LiveProgress
 
 _DIRT_KINDS: Final = ("duplicate", "late", "out_of_order", "clock_skew", "malformed", "unknown_version")
@@ -123,7 +126,7 @@ def live(
     click.echo(f"stream {stream.name} to {settings.bootstrap_servers}; Ctrl-C stops it without loss", err=True)
     begin: date | None = first.date() if first else None
     pace = (lambda _: ByRate(rate)) if rate is not None else by_speed(speed or 60.0)
-    with stopped_by_signals() as stop:
+    with stopped_by_signals() as stop, _alone(settings.cache_dir, stream, timeout):
         report = stream.run(begin, end, pace, stop)
     for line in report.lines():
         click.echo(line)
@@ -151,6 +154,31 @@ def _rates(scenarios: "DirtRates", wishes: tuple[str, ...]) -> "DirtRates":
                 f"{wish!r} should be like {name}=0.01, the share of the events", param_hint="--dirt"
             ) from None
     return replace(scenarios, **(asdict(scenarios) | changes))
+
+
+@contextmanager
+def _alone(folder: Path, stream: "LiveStream", timeout_s: float) -> Iterator[None]:
+    """Hold a stream for this process: two runs of it would each send what they find missing, and so everything twice.
+
+    The kernel lets go of it however this process ends. Other machines, and other users of this one, don't see it.
+
+    Raises:
+        ProducerError: another process holds it, or no broker answers.
+    """
+    from retail_assets.simulator.tills.producers import ProducerError, cluster_of
+
+    path = folder / "live" / f"{cluster_of(stream.bootstrap_servers, timeout_s)}-{stream.name}.lock"
+
+    def refuse() -> None:
+        holder = path.read_text(encoding="utf-8") or "of unknown number"
+        raise ProducerError(
+            f"stream {stream.name} is being sent to {stream.bootstrap_servers} by process {holder}: stop that one "
+            "(Ctrl-C or SIGTERM) or wait for its end; other --dirt, another --format or another seed is another stream"
+        )
+
+    with locked(path, on_wait=refuse):
+        path.write_text(str(os.getpid()), encoding="utf-8")
+        yield
 
 
 def _show(progress: "LiveProgress") -> None:

@@ -226,6 +226,20 @@ class PosProducer(_KindProducer):
     TOPIC = POS_EVENTS
 
 
+def cluster_of(bootstrap_servers: str, timeout_s: float) -> str:
+    """Return the id of the cluster that answers, which is the same by whatever address it is reached.
+
+    Raises:
+        ProducerError: no broker.
+    """
+    try:
+        return str(
+            Producer({"bootstrap.servers": bootstrap_servers, "log_level": 0}).list_topics(timeout=timeout_s).cluster_id
+        )
+    except KafkaException as error:
+        raise _absent(bootstrap_servers) from error
+
+
 def count_partitions(client: Any, topic: str, bootstrap_servers: str, timeout_s: float) -> int:
     """Return how many partitions a topic has.
 
@@ -237,12 +251,16 @@ def count_partitions(client: Any, topic: str, bootstrap_servers: str, timeout_s:
         try:
             found = client.list_topics(topic, timeout=timeout_s).topics[topic]
         except KafkaException as error:
-            raise ProducerError(f"no Kafka broker answers at {bootstrap_servers}: is the stack up?") from error
+            raise _absent(bootstrap_servers) from error
         if found.error is None and found.partitions:
             return len(found.partitions)
         if time.monotonic() > deadline:
             raise ProducerError(f"topic {topic} doesn't exist at {bootstrap_servers}: run `retail topics apply`")
         time.sleep(_POLL_S)
+
+
+def _absent(bootstrap_servers: str) -> ProducerError:
+    return ProducerError(f"no Kafka broker answers at {bootstrap_servers}: is the stack up?")
 
 
 def error_text(error: Exception) -> str:

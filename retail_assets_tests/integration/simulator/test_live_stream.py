@@ -13,13 +13,11 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
-from retail_assets.contracts.topics import EVENT_TOPICS, POS_EVENTS, Topic
+from retail_assets.contracts.topics import EVENT_TOPICS, POS_EVENTS
 from retail_assets.resources.kafka import KafkaResource
 from retail_assets.resources.topics import TopicSettings
 from retail_assets.settings import Settings
@@ -28,6 +26,7 @@ from retail_assets.simulator.tills.live_report import LiveError, LiveProgress, L
 from retail_assets.simulator.tills.pacing import AtOnce, ByRate, Pace
 from retail_assets.simulator.tills.plan import total
 from retail_assets.simulator.tills.producers import EventProducer, ProducerError
+from retail_assets_tests.integration.simulator.reading import on_topic
 from retail_assets_tests.made_up_days import MadeUpDays
 from retail_assets_tests.made_up_stream import FIRST, LAST, plan_of, stream_of, topics_of
 from retail_local.stack import Stack
@@ -52,26 +51,6 @@ with stopped_by_signals() as stop:
 
 def send(stream: LiveStream, pace: Pace | None = None, stop: threading.Event | None = None) -> LiveReport:
     return stream.run(FIRST, None, lambda _: pace or AtOnce(), stop or threading.Event())
-
-
-def on_topic(servers: str, topic: Topic) -> dict[int, list[tuple[bytes, bytes, int, dict[str, bytes]]]]:
-    """Read a whole topic by the plainest means: key, value, sequence and headers of each message, by partition."""
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "tests", "enable.auto.commit": False})
-    found: dict[int, list[tuple[bytes, bytes, int, dict[str, bytes]]]] = {}
-    try:
-        for partition in consumer.list_topics(topic.name, timeout=20).topics[topic.name].partitions:
-            place = TopicPartition(topic.name, partition)
-            low, high = consumer.get_watermark_offsets(place, timeout=20)
-            consumer.assign([TopicPartition(topic.name, partition, low)])
-            messages = found.setdefault(partition, [])
-            while len(messages) < high - low:
-                for message in consumer.consume(5_000, timeout=0.3):
-                    assert message.error() is None
-                    headers: dict[str, Any] = dict(message.headers() or [])
-                    messages.append((message.key() or b"", message.value() or b"", int(headers["sequence"]), headers))
-    finally:
-        consumer.close()
-    return found
 
 
 def assert_all_there(servers: str, tag: str, events: int = 400) -> None:

@@ -1,0 +1,114 @@
+"""`retail simulate live` as a user runs it: a process, a small simulation and a real broker."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retail_assets.contracts.topics import EVENT_TOPICS
+from retail_assets.resources.kafka import KafkaResource
+from retail_assets.resources.topics import read_topic_settings
+from retail_assets.settings import Mode, Settings
+from retail_assets_tests.integration.simulator.reading import on_topic
+
+pytestmark = pytest.mark.integration
+
+SCENARIO = """
+[retailer]
+last_date = 2026-01-31
+days = {days}
+seed = {seed}
+
+[stores]
+count = 2
+
+[catalogue]
+products = 30
+"""
+
+
+@pytest.fixture
+def topics(kafka: KafkaResource) -> Iterator[None]:
+    """The platform's own topics, empty."""
+    names = [topic.name for topic in EVENT_TOPICS]
+    wanted = read_topic_settings(Mode.LOCAL)
+    kafka.apply_topics({name: wanted[name] for name in names})
+    yield
+    kafka.delete_topics(names)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A retailer whose stream has a name of its own."""
+    path = tmp_path / "shop.toml"
+    path.write_text(SCENARIO.format(days=20, seed=int.from_bytes(os.urandom(4))), encoding="utf-8")
+    return path
+
+
+def begin(shop: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "retail_assets.cli", "simulate", "live", "--scenario", str(shop), *arguments],
+        env=os.environ | {"RETAIL_CACHE_DIR": str(shop.parent / "cache"), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(run: subprocess.Popen[str], words: str) -> None:
+    """Read what a run shows until a line has these words."""
+    assert run.stderr is not None
+    shown = []
+    for line in run.stderr:
+        shown.append(line)
+        if words in line:
+            return
+    raise AssertionError(f"ended with {run.wait()} and never said {words!r}: {''.join(shown)}")
+
+
+def finished(shop: Path, *arguments: str) -> str:
+    """Run to the end and return what was shown."""
+    run = begin(shop, *arguments)
+    output, errors = run.communicate(timeout=300)
+    assert run.returncode == 0, errors
+    return output
+
+
+def on_topics(settings: Settings) -> list[tuple[bytes, str, int]]:
+    """Return stream, topic and number of every message."""
+    return [
+        (headers["producer"], topic.name, sequence)
+        for topic in EVENT_TOPICS
+        for messages in on_topic(settings.bootstrap_servers, topic).values()
+        for _, _, sequence, headers in messages
+    ]
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_stream_that_is_being_sent_is_refused_to_a_second_run_until_the_first_is_gone(
+    settings: Settings, shop: Path
+) -> None:
+    first = begin(shop, "--rate", "1")
+    try:
+        wait_for(first, " confirmed")
+        second = begin(shop, "--rate", "1e9")
+        output, errors = second.communicate(timeout=120)
+        assert second.returncode == 1
+        assert f"is being sent to {settings.bootstrap_servers} by process {first.pid}: stop that one" in errors
+        assert not output
+        assert "Traceback" not in errors
+        other = finished(shop, "--rate", "1e9", "--dirt", "late=0.5")  # another stream goes its own way
+        assert "all confirmed by the broker" in other
+    finally:
+        first.kill()
+        first.communicate()
+    assert first.returncode == -signal.SIGKILL
+    # Nothing is left of a killed run that would have to be cleared away.
+    assert "were there from an earlier run" in finished(shop, "--rate", "1e9")
+    found = on_topics(settings)
+    assert len({stream for stream, _, _ in found}) == 2
+    assert len(found) == len(set(found))
