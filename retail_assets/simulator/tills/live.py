@@ -141,7 +141,7 @@ class LiveStream:
 
         Args:
             since: the business date that the stream begins with; None for the date that it began with earlier, or the
-                source's last.
+                source's last. Once something is sent, it can't be another.
             until_ms: messages that are due at or after this time are left to a later run; None for no such time.
             pace_from: gives the pace, by the time when the first message is due, in epoch milliseconds.
             stop: set by whoever wants the run to end; what is offered by then is still confirmed.
@@ -166,16 +166,21 @@ class LiveStream:
                 mark.close()
 
     def _since(self, wanted: date | None, there: list[Progress]) -> date:
-        known = next((progress.since for progress in there if progress.since is not None), None)
+        # Who has sent nothing is bound to nothing, whatever an earlier run had in mind.
+        is_begun = any(max(progress.sequences) >= 0 for progress in there)
+        known = next((progress.since for progress in there if is_begun and progress.since is not None), None)
+        anew = (
+            f"to begin anew, delete the topics {', '.join(topic.name for topic in self.plan.topics)} and run "
+            "`retail topics apply`, or send another stream: other --dirt, another --format or another seed"
+        )
         if known is not None and wanted is not None and wanted != known:
             raise ProducerError(
-                f"stream {self.name} began with {known}, not {wanted}: leave out the date to go on with it, or delete "
-                "and create the topics"
+                f"stream {self.name} began with {known}, not {wanted}: leave out --from to go on with it; {anew}"
             )
-        if known is None and wanted is None and any(max(progress.sequences) >= 0 for progress in there):
+        if is_begun and known is None and wanted is None:
             raise ProducerError(
                 f"the topics hold a part of stream {self.name}, but the broker has forgotten with which date it began: "
-                "say it (--from), or delete and create the topics"
+                f"say it with --from; {anew}"
             )
         begun = known or wanted or self.plan.source.last_date
         if not self.plan.source.first_date <= begun <= self.plan.source.last_date:

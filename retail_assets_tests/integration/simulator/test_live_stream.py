@@ -1,5 +1,6 @@
 """A live stream and a real broker: whoever is stopped or killed, every message is there once, in order, and counted."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,14 +12,17 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import psutil
 import pytest
 
 from retail_assets.contracts.topics import EVENT_TOPICS, POS_EVENTS
-from retail_assets.resources.kafka import KafkaResource
+from retail_assets.resources.kafka import BrokerError, KafkaResource
 from retail_assets.resources.topics import TopicSettings
 from retail_assets.settings import Settings
 from retail_assets.simulator.tills.live import LiveStream, by_speed
@@ -70,6 +74,29 @@ def broker_of(stack: Stack) -> psutil.Process:
     pid = next(status.pid for status in stack.status(ask=False) if status.name == "kafka")
     assert pid is not None
     return psutil.Process(pid)
+
+
+@dataclass
+class StoppedAfter:
+    """A pace at which some messages go at once, and then somebody stops the stream."""
+
+    messages: int
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def ready(self, due: npt.NDArray[np.int64], sent: int, elapsed_s: float) -> int:  # noqa: ARG002 - the protocol's
+        if sent == self.messages:
+            self.stop.set()
+        return min(due.size, self.messages - sent)
+
+    def wait_s(self, next_due: int, sent: int, elapsed_s: float) -> float:  # noqa: ARG002 - the protocol's
+        return 0.0
+
+
+def send_some(stream: LiveStream, messages: int) -> LiveReport:
+    pace = StoppedAfter(messages)
+    report = send(stream, pace, pace.stop)
+    assert report.total.messages == messages
+    return report
 
 
 @pytest.fixture
@@ -152,13 +179,9 @@ def test_headers_say_schema_version_content_stream_and_number(servers: str, tag:
 def test_a_stream_that_is_stopped_and_started_again_and_again_has_no_gap_and_no_repetition(
     servers: str, tag: str
 ) -> None:
-    reports = []
-    for seconds in (0.4, 0.8, 0.3, None):
-        stop = threading.Event()
-        if seconds:
-            threading.Timer(seconds, stop.set).start()
-        reports.append(send(stream_of(servers, tag), ByRate(2_000) if seconds else None, stop))
-        assert reports[-1].unconfirmed == 0
+    reports = [send_some(stream_of(servers, tag), messages) for messages in (600, 1, 1_300)]
+    reports.append(send(stream_of(servers, tag)))
+    assert not any(report.unconfirmed for report in reports)
     assert [report.stopped for report in reports] == [True, True, True, False]
     assert total([report.total for report in reports]) == total(plan_of(tag, 400).expected(FIRST))
     assert_all_there(servers, tag)
@@ -279,9 +302,7 @@ def test_a_full_buffer_makes_the_tills_wait_and_drops_nothing(servers: str, tag:
 def test_without_bookmarks_the_topic_itself_says_where_to_go_on(
     servers: str, tag: str, kafka: KafkaResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop = threading.Event()
-    threading.Timer(0.5, stop.set).start()
-    send(stream_of(servers, tag), ByRate(1_500), stop)
+    send_some(stream_of(servers, tag), 700)
     # As after a week, when the broker forgets the offsets of a group.
     monkeypatch.setattr("retail_assets.simulator.tills.bookmarks.GROUP", "retail-live-forgotten-{}")
     # Without the date, days between could be left out for good.
@@ -294,20 +315,35 @@ def test_without_bookmarks_the_topic_itself_says_where_to_go_on(
 def test_more_partitions_between_two_runs_do_no_harm_where_nothing_is_missing(
     servers: str, tag: str, kafka: KafkaResource
 ) -> None:
-    stop = threading.Event()
-    threading.Timer(0.5, stop.set).start()
-    send(stream_of(servers, tag), ByRate(1_500), stop)
+    send_some(stream_of(servers, tag), 700)
     kafka.apply_topics({topic.name: TopicSettings(PARTITIONS + 2, 1, {}) for topic in topics_of(tag)})
     send(stream_of(servers, tag))
     assert_all_there(servers, tag)
 
 
-def test_another_beginning_than_the_streams_own_is_refused(servers: str, tag: str) -> None:
+def test_another_beginning_than_the_streams_own_is_refused_until_its_topics_are_made_anew(
+    servers: str, tag: str, kafka: KafkaResource
+) -> None:
+    noon = int(datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp() * 1_000)
+    stream_of(servers, tag).run(FIRST, noon, lambda _: AtOnce(), threading.Event())
+    names = [topic.name for topic in topics_of(tag)]
+    with pytest.raises(ProducerError, match=rf"began with {FIRST}, not {LAST}: leave out --from .* {names[0]}, "):
+        stream_of(servers, tag).run(LAST, None, lambda _: AtOnce(), threading.Event())
+    kafka.delete_topics(names)
+    while True:
+        with contextlib.suppress(BrokerError):  # deletion goes on in the background
+            kafka.apply_topics({name: TopicSettings(PARTITIONS, 1, {}) for name in names})
+            break
+    assert stream_of(servers, tag).run(LAST, None, lambda _: AtOnce(), threading.Event()).since == LAST
+
+
+def test_a_run_that_sent_nothing_binds_no_later_one_to_its_beginning(servers: str, tag: str) -> None:
     stop = threading.Event()
     stop.set()
-    stream_of(servers, tag).run(FIRST, None, lambda _: AtOnce(), stop)
-    with pytest.raises(ProducerError, match=rf"began with {FIRST}, not {LAST}: leave out the date"):
-        stream_of(servers, tag).run(LAST, None, lambda _: AtOnce(), stop)
+    for since in (LAST, FIRST, LAST, None):
+        assert stream_of(servers, tag).run(since, None, lambda _: AtOnce(), stop).total.messages == 0
+    send(stream_of(servers, tag))
+    assert_all_there(servers, tag)
 
 
 def test_a_message_that_the_broker_refuses_is_an_error_that_names_topic_and_counts(
