@@ -5,19 +5,25 @@ Belongs here: arguments of the simulator's commands, and what they show. Does no
 """
 
 import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
+from urllib.parse import unquote, urlparse
 
 import click
 
 from retail_assets.explained import explained
 from retail_assets.settings import load_settings
 from retail_assets.simulate_live import live
+from retail_local.files import locked
 
 _FIELDS_HELP: Final = "instead of the scenario's own"
 _DEFAULT_PRESET: Final = "demo"
 _TABLE_WIDTH: Final = 120
+_LOCK: Final = ".history.lock"
 
 
 @click.group()
@@ -64,7 +70,9 @@ def history(
     from deltalake.exceptions import DeltaError
 
     from retail_assets.resources.lake import storage_options
+    from retail_assets.simulator.delta_files import ConcurrentWriteError
     from retail_assets.simulator.lake import write_history
+    from retail_assets.simulator.realism.observation import cause_of
     from retail_assets.simulator.scenario_file import load_scenario
     from retail_assets.simulator.simulation import simulate as run
 
@@ -73,10 +81,45 @@ def history(
         file or preset or _DEFAULT_PRESET, last_date=last_date.date() if last_date else None, **overrides
     )
     try:
-        rows = write_history(run(scenario, workers=workers), uri, storage_options(uri), on_progress=click.echo)
+        with _sole_writer(uri), _interruptible(uri):
+            rows = write_history(run(scenario, workers=workers), uri, storage_options(uri), on_progress=click.echo)
+    except ConcurrentWriteError:
+        _refuse_a_second(uri)
     except (DeltaError, OSError) as error:
-        raise click.ClickException(f"{uri} can't be written to: {error}") from None
+        raise click.ClickException(f"{uri} can't be written to: {cause_of(error)}") from None
     click.echo(f"{sum(rows.values()):,} rows in {uri}; retail simulate report --lake {lake} shows how real they are")
+
+
+@contextmanager
+def _sole_writer(uri: str) -> Iterator[None]:
+    """Keep other histories out of a lake that is a folder. In an object store, Delta refuses the one that ends last."""
+    parts = urlparse(uri)
+    if parts.scheme != "file":
+        yield
+        return
+    with locked(Path(unquote(parts.path)) / _LOCK, on_wait=lambda: _refuse_a_second(uri)):
+        yield
+
+
+def _refuse_a_second(uri: str) -> NoReturn:
+    raise click.ClickException(
+        f"another history is being written to {uri}: nothing of this one was; wait for that one's end, then run this "
+        "one again to replace it"
+    )
+
+
+@contextmanager
+def _interruptible(uri: str) -> Iterator[None]:
+    """Let SIGTERM end a write as Ctrl-C does: by way of what takes its files away."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.ClickException(
+            f"interrupted: of this history, {uri} holds the tables named above and no other file; run it again"
+        ) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @simulate.command()
