@@ -122,7 +122,8 @@ def test_going_on_from_a_saved_state_equals_one_long_run(
     tmp_path: Path, long: Simulation, history: dict[Feed, pl.DataFrame], days: int
 ) -> None:
     saved = tmp_path / "state.npz"
-    simulate(shop(days)).save_state(saved)
+    # The state is that before the last date.
+    simulate(shop(days + 1)).save_state(saved)
     later = simulate(long.scenario, state=saved)
     found = rows(later.feeds())
     for feed in Feed:
@@ -137,16 +138,47 @@ def test_going_on_from_a_saved_state_equals_one_long_run(
         later.day_events(FIRST)
 
 
+def test_a_day_is_the_same_with_a_state_and_without_and_whichever_days_were_asked_for_before(
+    tmp_path: Path, long: Simulation
+) -> None:
+    saved = [tmp_path / "saved.npz", tmp_path / "after_history.npz", tmp_path / "gone_on.npz"]
+    simulate(shop(20)).save_state(saved[0])
+    written = simulate(shop(20), workers=2)
+    rows(written.feeds())
+    written.save_state(saved[1])
+    simulate(shop(20), state=saved[0]).save_state(saved[2])
+    last = FIRST + timedelta(days=19)
+    before = [last - timedelta(days=number) for number in range(19, 0, -1)]
+    for path in saved:
+        gone_on = simulate(shop(20), state=path)
+        assert list(gone_on.approach(last)) == []
+        assert gone_on.today_events().sales_transactions.equals(long.day_events(last).sales_transactions)
+    stepwise = simulate(shop(20))
+    assert list(stepwise.approach(last)) == before
+    for _ in range(2):
+        assert stepwise.day_events(last).inventory_updates.equals(long.day_events(last).inventory_updates)
+        assert list(stepwise.approach(last)) == []
+
+
 def test_a_state_of_another_scenario_or_time_is_refused(tmp_path: Path) -> None:
     saved = tmp_path / "state.npz"
     simulate(shop(5)).save_state(saved)
     with pytest.raises(StateError, match="a state goes with its own scenario"):
         simulate(shop(10, seed=8), state=saved)
-    with pytest.raises(StateError, match="holds the end of day 5"):
-        simulate(shop(5), state=saved)
-    saved.write_bytes(saved.read_bytes()[:500])
-    with pytest.raises(StateError, match="holds no saved state"):
-        simulate(shop(10), state=saved)
+    with pytest.raises(StateError, match="goes on after 4 days, but the scenario has no more than 4"):
+        simulate(shop(4), state=saved)
+    whole = saved.read_bytes()
+    middle = whole.index(b"0/on_hand.npy") + 200
+    wrong_method = whole.rindex(b"PK\x01\x02") + 10
+    damaged = [
+        *(whole[:end] for end in range(0, len(whole), len(whole) // 20)),
+        *(whole[:at] + bytes([whole[at] ^ 0xFF]) * 50 + whole[at + 50 :] for at in (middle, middle + 400)),
+        whole[:wrong_method] + b"\x7f" + whole[wrong_method + 1 :],
+    ]
+    for content in damaged:
+        saved.write_bytes(content)
+        with pytest.raises(StateError, match="holds no saved state"):
+            simulate(shop(10), state=saved)
     with pytest.raises(StateError, match="holds no saved state"):
         simulate(shop(10), state=tmp_path / "nowhere.npz")
 
