@@ -122,6 +122,7 @@ def live(
         bootstrap_servers=settings.bootstrap_servers,
         timeout_s=timeout,
         on_progress=_show,
+        on_approach=_show_approach,
     )
     click.echo(f"stream {stream.name} to {settings.bootstrap_servers}; Ctrl-C stops it without loss", err=True)
     begin: date | None = first.date() if first else None
@@ -185,6 +186,10 @@ def _show(progress: "LiveProgress") -> None:
     at = f"{progress.stream_time:%Y-%m-%d %H:%M:%S} UTC" if progress.stream_time else "nothing due yet"
     waited = f", waited {progress.waits:,} times for room in the buffer" if progress.waits else ""
     click.echo(f"{at}: {progress.offered:,} sent, {progress.confirmed:,} confirmed{waited}", err=True)
+
+
+def _show_approach(over: date, done: int, days: int) -> None:
+    click.echo(f"living through {over}, {done} of {days} days before the stream", err=True)
 
 
 @contextmanager

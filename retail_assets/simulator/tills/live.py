@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -60,6 +60,13 @@ class Days(Protocol):
     def scenario(self) -> Scenario:
         """What is simulated."""
 
+    @property
+    def first_day(self) -> int:
+        """The first day that can be asked for, counted from the scenario's first date."""
+
+    def approach(self, on: date) -> Iterator[date]:
+        """Live through the days before a business date; yield each when it is over."""
+
     def day_events(self, on: date) -> DayEvents:
         """Return the events of one business date."""
 
@@ -83,6 +90,20 @@ class SimulatedDays:
     def last_date(self) -> date:
         """The scenario's last date."""
         return self.days.scenario.last_date
+
+    def approach(self, on: date) -> Iterator[date]:
+        """Live through the days before a business date; yield each when it is over.
+
+        Raises:
+            ProducerError: the date lies before the saved state that the simulation goes on from.
+        """
+        earliest = self.first_date + timedelta(days=self.days.first_day)
+        if on < earliest:
+            raise ProducerError(
+                f"the stream needs {on}, but the saved state goes on with {earliest}: leave out --state to live "
+                "through all days before"
+            )
+        return self.days.approach(on)
 
     def day(self, on: date) -> DayEvents:
         """Return the events of a business date."""
@@ -120,7 +141,9 @@ class LiveStream:
         bootstrap_servers: `host:port,…`.
         timeout_s: give up after so long without an answer or any progress.
         buffered_messages: messages of a topic that may wait for the broker.
-        on_progress: called about every second.
+        on_progress: called about every second while messages are sent.
+        on_approach: called about every second while days before the stream are lived through: the date that is over,
+            how many days are, and how many there are before the stream.
     """
 
     plan: StreamPlan
@@ -129,6 +152,7 @@ class LiveStream:
     timeout_s: float = TIMEOUT_S
     buffered_messages: int = 20_000
     on_progress: Callable[[LiveProgress], None] | None = None
+    on_approach: Callable[[date, int, int], None] | None = None
 
     def run(
         self,
@@ -157,8 +181,6 @@ class LiveStream:
                 marks.append(Bookmarks(self.bootstrap_servers, topic.name, self.name, self.timeout_s))  # noqa: PERF401 - closed
             there = [mark.find() for mark in marks]
             begun = self._since(since, there)
-            for mark, progress in zip(marks, there, strict=True):
-                mark.begin(progress, begun)
             run = _Run(self, marks, there, begun, stop)
             return run.to_the_end(until_ms, pace_from)
         finally:
@@ -224,6 +246,10 @@ class _Run:
 
     def to_the_end(self, until_ms: int | None, pace_from: Callable[[int], Pace]) -> LiveReport:
         """Send until the end or a stop; see `LiveStream.run`."""
+        if not self._approach():
+            return self._report()
+        for mark, progress in zip(self._marks, self._there, strict=True):
+            mark.begin(progress, self._since)
         try:
             self._send_all(until_ms, pace_from)
             self._flush()
@@ -239,6 +265,20 @@ class _Run:
             ) from error
         self._mark(wait=True)
         return self._report()
+
+    def _approach(self) -> bool:
+        """Live through the days before the first that something is missing of; return False if somebody stopped it."""
+        first = self._first_day()
+        begun: date | None = None
+        for over in self._plan.source.approach(first):
+            begun = begun or over
+            now = time.monotonic()
+            if self._stream.on_approach is not None and now - self._told_at >= _PROGRESS_S:
+                self._told_at = now
+                self._stream.on_approach(over, (over - begun).days + 1, (first - begun).days)
+            if self._stop.is_set():
+                return False
+        return True
 
     def _send_all(self, until_ms: int | None, pace_from: Callable[[int], Pace]) -> None:
         pace: Pace | None = None

@@ -59,6 +59,13 @@ class DaySource(Protocol):
     def last_date(self) -> date:
         """The last business date that there is, for now."""
 
+    def approach(self, on: date) -> Iterator[date]:
+        """Live through the days before a business date, as far as it follows from them; yield each when it is over.
+
+        Raises:
+            ProducerError: the source has forgotten that date.
+        """
+
     def day(self, on: date) -> DayEvents:
         """Return the events of a business date."""
 

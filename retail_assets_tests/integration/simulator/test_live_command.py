@@ -1,10 +1,12 @@
 """`retail simulate live` as a user runs it: a process, a small simulation and a real broker."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,10 +26,10 @@ days = {days}
 seed = {seed}
 
 [stores]
-count = 2
+count = {stores}
 
 [catalogue]
-products = 30
+products = {products}
 """
 
 
@@ -44,8 +46,11 @@ def topics(kafka: KafkaResource) -> Iterator[None]:
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     """A retailer whose stream has a name of its own."""
-    path = tmp_path / "shop.toml"
-    path.write_text(SCENARIO.format(days=20, seed=int.from_bytes(os.urandom(4))), encoding="utf-8")
+    return written(tmp_path / "shop.toml", days=20, stores=2, products=30)
+
+
+def written(path: Path, **fields: int) -> Path:
+    path.write_text(SCENARIO.format(seed=int.from_bytes(os.urandom(4)), **fields), encoding="utf-8")
     return path
 
 
@@ -59,14 +64,14 @@ def begin(shop: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(run: subprocess.Popen[str], words: str) -> None:
-    """Read what a run shows until a line has these words."""
+def wait_for(run: subprocess.Popen[str], words: str) -> str:
+    """Read what a run shows until a line has these words; return that line."""
     assert run.stderr is not None
     shown = []
     for line in run.stderr:
         shown.append(line)
         if words in line:
-            return
+            return line
     raise AssertionError(f"ended with {run.wait()} and never said {words!r}: {''.join(shown)}")
 
 
@@ -112,3 +117,23 @@ def test_a_stream_that_is_being_sent_is_refused_to_a_second_run_until_the_first_
     found = on_topics(settings)
     assert len({stream for stream, _, _ in found}) == 2
     assert len(found) == len(set(found))
+
+
+@pytest.mark.usefixtures("topics")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_heard_while_the_days_before_the_stream_are_lived_through(
+    settings: Settings, tmp_path: Path, number: signal.Signals
+) -> None:
+    run = begin(written(tmp_path / "large.toml", days=731, stores=40, products=1_000))
+    line = wait_for(run, "living through 202")
+    lived = re.fullmatch(r"living through ([\d-]+), (\d+) of 730 days before the stream\n", line)
+    assert lived is not None
+    assert date.fromisoformat(lived[1]) == date(2026, 1, 31) - timedelta(days=731 - int(lived[2]))
+    run.send_signal(number)
+    output, errors = run.communicate(timeout=300)
+    assert run.returncode == 0, errors
+    assert "sent 0 messages" in output
+    assert "stopped" in output
+    # Not heard at the end of all those days.
+    assert " of 730 days" not in errors or int(errors.split(" of 730")[-2].split(", ")[-1]) < 600
+    assert on_topics(settings) == []
