@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 #: Counts up whenever the same scenario begins to give other data, so that a fingerprint never stands for two.
-SIMULATOR_VERSION: Final = 4
+SIMULATOR_VERSION: Final = 5
 
 _MAX_STORES: Final = 999
 _MAX_PRODUCTS: Final = 9_999
@@ -200,7 +200,7 @@ class AnomalyRates:
         thefts: a product is stolen again and again for days.
         price_errors: the tills ask a wrong price for a product for days.
         silent_tills: a till says nothing for hours.
-        missed_deliveries: what a supplier should bring does not arrive for days.
+        missed_deliveries: what one supplier should bring to the store does not arrive for days.
     """
 
     demand_spikes: float = limited(0.0, _PER_STORE_AND_YEAR)
