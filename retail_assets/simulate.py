@@ -55,6 +55,11 @@ simulate.add_command(live)
     help="Processes; their number changes the time that it takes, never the result.",
 )
 @click.option("--lake", required=True, metavar="URI", help="Where to write: a folder, file:///… or s3a://….")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the state at the history's end to this file: retail simulate live --state goes on from there.",
+)
 @explained
 def history(
     preset: str | None,
@@ -62,11 +67,14 @@ def history(
     last_date: datetime | None,
     workers: int,
     lake: str,
+    state: Path | None,
     **overrides: int | None,
 ) -> None:
     """Write a retailer's history to a lake: the reference tables, every event before the last date, and the truth."""
     if preset and file:
         raise click.UsageError("--preset and --scenario exclude each other")
+    if state is not None and not state.absolute().parent.is_dir():
+        raise click.BadParameter(f"the folder {state.absolute().parent} doesn't exist", param_hint="--state")
     from deltalake.exceptions import DeltaError
 
     from retail_assets.resources.lake import storage_options
@@ -80,14 +88,21 @@ def history(
     scenario = load_scenario(
         file or preset or _DEFAULT_PRESET, last_date=last_date.date() if last_date else None, **overrides
     )
+    simulation = run(scenario, workers=workers)
     try:
         with _sole_writer(uri), _interruptible(uri):
-            rows = write_history(run(scenario, workers=workers), uri, storage_options(uri), on_progress=click.echo)
+            rows = write_history(simulation, uri, storage_options(uri), on_progress=click.echo)
     except ConcurrentWriteError:
         _refuse_a_second(uri)
     except (DeltaError, OSError) as error:
         raise click.ClickException(f"{uri} can't be written to: {cause_of(error)}") from None
     click.echo(f"{sum(rows.values()):,} rows in {uri}; retail simulate report --lake {lake} shows how real they are")
+    if state is not None:
+        try:
+            simulation.save_state(state)
+        except OSError as error:
+            raise click.ClickException(f"the lake is written, but {state} can't be: {error.strerror}") from None
+        click.echo(f"{state} holds the state before {scenario.last_date}; retail simulate live --state goes on from it")
 
 
 @contextmanager

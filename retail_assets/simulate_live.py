@@ -63,6 +63,12 @@ _FASTEST: Final = 1e9
     help="The time to end at, in the retailer's time zone: the midnight after the last date by default.",
 )
 @click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="What retail simulate history --state wrote for this scenario: spares living through the days before, and "
+    "changes nothing of what is sent.",
+)
+@click.option(
     "--dirt",
     multiple=True,
     metavar="KIND=SHARE",
@@ -84,6 +90,7 @@ def live(
     rate: float | None,
     first: datetime | None,
     until: datetime | None,
+    state: Path | None,
     dirt: tuple[str, ...],
     wire: str,
     timeout: float,
@@ -94,6 +101,7 @@ def live(
     """
     from retail_assets.simulator.scenario_file import load_scenario
     from retail_assets.simulator.simulation import simulate
+    from retail_assets.simulator.stock.stock_state import StateError
     from retail_assets.simulator.tills.live import LiveStream, SimulatedDays, by_speed, end_of, stream_name
     from retail_assets.simulator.tills.pacing import ByRate
     from retail_assets.simulator.tills.plan import StreamPlan
@@ -110,7 +118,10 @@ def live(
     settings = load_settings()
     scenario = load_scenario(file or preset or _DEFAULT_PRESET)
     rates = _rates(scenario.dirt, dirt)
-    source = SimulatedDays(simulate(scenario))
+    try:
+        source = SimulatedDays(simulate(scenario, state=state))
+    except StateError as error:
+        raise click.ClickException(str(error)) from None
     end = (
         int(until.replace(tzinfo=ZoneInfo(scenario.time_zone)).timestamp() * _MS)
         if until

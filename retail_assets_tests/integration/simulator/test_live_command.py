@@ -1,5 +1,6 @@
 """`retail simulate live` as a user runs it: a process, a small simulation and a real broker."""
 
+import json
 import os
 import re
 import signal
@@ -9,13 +10,21 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from retail_assets.cli import main
 from retail_assets.contracts.topics import EVENT_TOPICS
 from retail_assets.resources.kafka import KafkaResource
 from retail_assets.resources.topics import read_topic_settings
 from retail_assets.settings import Mode, Settings
+from retail_assets.simulator.scenario_file import load_scenario
+from retail_assets.simulator.simulation import simulate
+from retail_assets.simulator.tills.live import SimulatedDays
+from retail_assets.simulator.tills.plan import StreamPlan
 from retail_assets_tests.integration.simulator.reading import on_topic
+from retail_assets_tests.made_up_stream import DIRT
 
 pytestmark = pytest.mark.integration
 
@@ -83,6 +92,13 @@ def finished(shop: Path, *arguments: str) -> str:
     return output
 
 
+def identity_of(value: bytes, field: str) -> str | None:
+    try:
+        return str(json.loads(value)[field])
+    except ValueError:
+        return None
+
+
 def on_topics(settings: Settings) -> list[tuple[bytes, str, int]]:
     """Return stream, topic and number of every message."""
     return [
@@ -117,6 +133,43 @@ def test_a_stream_that_is_being_sent_is_refused_to_a_second_run_until_the_first_
     found = on_topics(settings)
     assert len({stream for stream, _, _ in found}) == 2
     assert len(found) == len(set(found))
+
+
+@pytest.mark.usefixtures("topics")
+@pytest.mark.parametrize("has_state", [False, True])
+def test_what_arrives_is_the_simulated_days_and_their_dirt_with_a_saved_state_and_without(
+    settings: Settings, shop: Path, tmp_path: Path, has_state: bool
+) -> None:
+    arguments = [f"--dirt={kind}={share}" for kind, share in vars(DIRT).items()]
+    if has_state:
+        state = str(tmp_path / "state.npz")
+        history = ["history", "--scenario", str(shop), "--lake", str(tmp_path / "lake"), "--state", state]
+        result = CliRunner().invoke(main, ["simulate", *history])
+        assert f"{state} holds the state before 2026-01-31" in result.output
+        arguments += ["--state", state]
+    else:
+        arguments += ["--from", "2026-01-30"]
+    output = finished(
+        shop, "--rate", "1e9", "--until", "2026-02-01T12:00", *(a.replace("_rate", "") for a in arguments)
+    )
+
+    simulation = simulate(load_scenario(shop))
+    plan = StreamPlan(SimulatedDays(simulation), simulation.scenario.seed, DIRT)
+    dates = [date(2026, 1, 31)] if has_state else [date(2026, 1, 30), date(2026, 1, 31)]
+    planned = pl.concat([plan.day(on) for on in dates])
+    for place, topic in enumerate(EVENT_TOPICS):
+        found = [row[:3] for part in on_topic(settings.bootstrap_servers, topic).values() for row in part]
+        wanted = planned.filter(topic=place)
+        assert sorted(found) == sorted(wanted.select("key", "value", "sequence").iter_rows())
+        # What the run said, beside what a consumer makes of it who knows the events.
+        known = set[str]().union(*(simulation.day_events(on).events(topic)[topic.schema.id_field] for on in dates))
+        ids = [identity_of(value, topic.schema.id_field) for _, value, _ in found]
+        repeated = sum(name in known for name in ids) - len(known)
+        assert known <= set(ids)
+        said = re.search(rf"{topic.name}: ([\d,]+) messages: ([\d,]+) events .*, ([\d,]+) duplicates", output)
+        assert said is not None
+        assert [int(text.replace(",", "")) for text in said.groups()] == [len(found), len(known), repeated]
+        assert repeated > 0
 
 
 @pytest.mark.usefixtures("topics")
