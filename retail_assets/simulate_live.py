@@ -195,7 +195,7 @@ def _alone(folder: Path, stream: "LiveStream", timeout_s: float) -> Iterator[Non
 
 def _show(progress: "LiveProgress") -> None:
     at = f"{progress.stream_time:%Y-%m-%d %H:%M:%S} UTC" if progress.stream_time else "nothing due yet"
-    waited = f", waited {progress.waits:,} times for room in the buffer" if progress.waits else ""
+    waited = f", {progress.waits:,} had to wait for room in the buffer" if progress.waits else ""
     click.echo(f"{at}: {progress.offered:,} sent, {progress.confirmed:,} confirmed{waited}", err=True)
 
 

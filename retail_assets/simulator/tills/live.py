@@ -5,6 +5,7 @@ clock's arithmetic (`pacing`), what is known of earlier runs (`bookmarks`), the 
 at the end (`live_report`).
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -173,7 +174,8 @@ class LiveStream:
         Raises:
             LiveError: the broker went away for too long, or refuses a message.
             ProducerError: no broker, no such topic, or the topics don't hold what they should.
-            ContractError: an event breaks the contract; nothing of its day was sent.
+            ContractError: an event breaks the contract; nothing of its day was sent. What was offered before this or
+                any other error that isn't the broker's is confirmed.
         """
         marks: list[Bookmarks] = []
         try:
@@ -252,7 +254,7 @@ class _Run:
             mark.begin(progress, self._since)
         try:
             self._send_all(until_ms, pace_from)
-            self._flush()
+            self._flush(self._tell)
         except ProducerError as error:
             for producer in self._producers:
                 producer.give_up()
@@ -263,6 +265,12 @@ class _Run:
                 "stream again to go on: it sends what is missing and nothing twice",
                 report,
             ) from error
+        except Exception:
+            # It isn't the broker's fault, so what was offered can still be confirmed, and the next run told of it.
+            with contextlib.suppress(ProducerError):
+                self._flush(None)
+            self._mark(wait=True)
+            raise
         self._mark(wait=True)
         return self._report()
 
@@ -377,9 +385,9 @@ class _Run:
             for place, (mark, producer) in enumerate(zip(self._marks, self._producers, strict=True)):
                 mark.update(producer, self._position(place), wait=wait)
 
-    def _flush(self) -> None:
+    def _flush(self, on_progress: Callable[[], None] | None) -> None:
         for producer in self._producers:
-            producer.flush(self._tell)
+            producer.flush(on_progress)
 
     def _tell(self) -> None:
         now = time.monotonic()

@@ -45,7 +45,7 @@ class EventProducer:
         partitions: how many the topic has.
         offered: messages taken so far.
         confirmed: messages that the broker has, by the label that they were offered under.
-        waits: how often a message had to wait because the buffer was full.
+        waits: messages that had to wait because the buffer was full.
     """
 
     def __init__(
@@ -91,7 +91,6 @@ class EventProducer:
             }
         )
         self.partitions = count_partitions(self._producer, topic.name, bootstrap_servers, timeout_s)
-        self._place: dict[bytes, int] = {}
         #: By partition: sequence and label of what was offered and not confirmed yet, in order.
         self._waiting: list[deque[tuple[int, int]]] = [deque() for _ in range(self.partitions)]
         self._last: list[tuple[int, int]] = [(_NOTHING, _NOTHING)] * self.partitions
@@ -103,10 +102,7 @@ class EventProducer:
 
     def partition(self, key: bytes) -> int:
         """Return the partition of a key."""
-        place = self._place.get(key)
-        if place is None:
-            place = self._place[key] = partition_of(key, self.partitions)
-        return place
+        return partition_of(key, self.partitions)
 
     def last_confirmed(self, partition: int) -> tuple[int, int]:
         """Return sequence and offset of the last message that a partition confirmed; -1 and -1 if none."""
@@ -130,6 +126,7 @@ class EventProducer:
             ProducerError: the broker refuses it or an earlier one, or nothing has moved for too long.
         """
         partition = self.partition(key)
+        has_waited = False
         while True:
             try:
                 self._producer.produce(
@@ -137,7 +134,8 @@ class EventProducer:
                 )
                 break
             except BufferError:
-                self.waits += 1
+                self.waits += not has_waited
+                has_waited = True
                 if self._on_wait is not None:
                     self._on_wait()
                 self.serve(_POLL_S)

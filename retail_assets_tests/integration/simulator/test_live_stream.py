@@ -20,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from retail_assets.contracts.topics import EVENT_TOPICS, POS_EVENTS
 from retail_assets.resources.kafka import BrokerError, KafkaResource
 from retail_assets.resources.topics import TopicSettings
 from retail_assets.settings import Settings
+from retail_assets.simulator.tills.bookmarks import GROUP
 from retail_assets.simulator.tills.live import LiveStream, by_speed
 from retail_assets.simulator.tills.live_report import LiveError, LiveProgress, LiveReport
 from retail_assets.simulator.tills.pacing import AtOnce, ByRate, Pace
@@ -217,6 +219,36 @@ def test_an_end_leaves_the_rest_to_a_later_run(servers: str, tag: str) -> None:
     assert_all_there(servers, tag)
 
 
+@dataclass(frozen=True)
+class BrokenAfter:
+    """A pace with an error in it."""
+
+    messages: int
+
+    def ready(self, due: npt.NDArray[np.int64], sent: int, elapsed_s: float) -> int:  # noqa: ARG002 - the protocol's
+        if sent == self.messages:
+            raise RuntimeError("something else broke")
+        return min(due.size, self.messages - sent)
+
+    def wait_s(self, next_due: int, sent: int, elapsed_s: float) -> float:  # noqa: ARG002 - the protocol's
+        return 0.0
+
+
+def test_any_other_error_leaves_what_was_offered_confirmed_and_bookmarked(servers: str, tag: str) -> None:
+    stream = stream_of(servers, tag)
+    with pytest.raises(RuntimeError, match="something else broke"):
+        send(stream, BrokenAfter(900))
+    found = {topic.name: on_topic(servers, topic) for topic in topics_of(tag)}
+    assert sum(len(messages) for parts in found.values() for messages in parts.values()) == 900
+    for name, parts in found.items():
+        consumer = Consumer({"bootstrap.servers": servers, "group.id": GROUP.format(stream.name)})
+        kept = consumer.committed([TopicPartition(name, partition) for partition in parts], timeout=20)
+        consumer.close()
+        assert {place.partition: place.offset for place in kept} == {part: len(rows) for part, rows in parts.items()}
+    send(stream)
+    assert_all_there(servers, tag)
+
+
 @pytest.mark.parametrize("confirmed", [1, 4_000])
 def test_a_killed_stream_is_taken_up_where_it_ended(servers: str, tag: str, confirmed: int) -> None:
     child = start(servers, tag, 3_000, rate=6_000)
@@ -295,7 +327,7 @@ def test_a_broker_that_stops_answering_ends_in_one_error_with_counts(
 
 def test_a_full_buffer_makes_the_tills_wait_and_drops_nothing(servers: str, tag: str) -> None:
     report = send(stream_of(servers, tag, 3_000, buffered_messages=100))
-    assert report.waits > 0
+    assert 0 < report.waits < report.total.messages
     assert_all_there(servers, tag, 3_000)
 
 
