@@ -202,7 +202,8 @@ def write_table(findings: Findings, console: Console) -> None:
     console.print(grid)
     if findings.too_small:
         console.print(
-            f"\nWith under {LEAST_SERIES} series or {LEAST_DAYS} days, the figures mean little; preset demo has enough.",
+            f"\nWith under {LEAST_SERIES} series or {LEAST_DAYS} days, the figures mean little; the preset demo has "
+            "enough.",
             highlight=False,
             soft_wrap=True,
         )
