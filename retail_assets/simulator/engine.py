@@ -137,11 +137,12 @@ class Engine:
 
         Args:
             stretches: the first begins with the day that comes next.
-            workers: processes. With one, this one does the work, and goes on where the last run ended.
+            workers: processes. With one, this one does the work, and goes on where the last run ended. Others take
+                what they came to with them: behind them, only a new engine goes on.
 
         Raises:
             EngineError: a process failed or died.
-            ValueError: the days don't follow each other.
+            ValueError: the days don't follow each other, or not what the clusters' states are.
         """
         for before, stretch in zip([self.day, *(s.after for s in stretches)], stretches, strict=False):
             if stretch.first != before:
@@ -211,7 +212,16 @@ class _Cluster:
         self._reporter = Reporter(scenario, world, demand, cluster)
 
     def live(self, stretch: Stretch) -> Part:
-        """Simulate some days."""
+        """Simulate some days.
+
+        Raises:
+            ValueError: another day comes next for the cluster, as it does in an engine whose last run was in processes.
+        """
+        if self._ledger.state.day != stretch.first:
+            raise ValueError(
+                f"day {stretch.first} can't be simulated next: the cluster's state is that before day "
+                f"{self._ledger.state.day}; go on with an engine of the states that the last run kept"
+            )
         days = [self._ledger.trade() for _ in range(stretch.first, stretch.after)]
         made = {feed: self._made(feed, days) for feed in stretch.feeds if days}
         return Part(

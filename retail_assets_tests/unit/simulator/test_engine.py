@@ -191,6 +191,13 @@ def test_days_out_of_turn_are_refused(long: Simulation) -> None:
         long.day_events(FIRST - timedelta(days=1))
 
 
+def test_an_engine_whose_processes_have_ended_does_not_begin_again_unnoticed(long: Simulation) -> None:
+    course = Engine(long.scenario, long.world, long.demand)
+    list(course.run([Stretch(0, 2, ())], workers=2))
+    with pytest.raises(ValueError, match="the cluster's state is that before day 0"):
+        next(course.run([Stretch(2, 3, ())]))
+
+
 def test_a_process_that_fails_says_why(long: Simulation) -> None:
     course = Engine(long.scenario, long.world, long.demand)
     # Nothing can be made of a feed that doesn't exist, in whichever process.
