@@ -1,6 +1,6 @@
 """The command of live tills: `retail simulate live`.
 
-Belongs here: its arguments, signals, and what it shows. Does not belong here: sending (`simulator.live`).
+Belongs here: its arguments, signals, and what it shows. Does not belong here: sending (`simulator.tills.live`).
 """
 
 import math

@@ -29,7 +29,14 @@ from retail_assets.contracts.events import (
 from retail_assets.contracts.topics import EVENT_TOPICS, Topic
 from retail_assets.simulator.scenario import SIMULATOR_VERSION, DirtRates, Scenario
 from retail_assets.simulator.tills.bookmarks import Bookmarks, Progress
-from retail_assets.simulator.tills.dirt import DUPLICATE_AFTER_MS, LATE_MS, UNKNOWN_VERSION, DirtCounts, Label
+from retail_assets.simulator.tills.dirt import (
+    DUPLICATE_AFTER_MS,
+    KIND_BITS,
+    LATE_MS,
+    UNKNOWN_VERSION,
+    DirtCounts,
+    Label,
+)
 from retail_assets.simulator.tills.live_report import LiveError, LiveProgress, LiveReport
 from retail_assets.simulator.tills.messages import HEADER_PRODUCER, HEADER_SEQUENCE
 from retail_assets.simulator.tills.pacing import BySpeed, Pace
@@ -51,7 +58,6 @@ _NAP_S: Final = 0.1
 _BOOKMARK_S: Final = 5.0
 _PROGRESS_S: Final = 1.0
 _SECOND_MS: Final = 1_000
-_KIND_BITS: Final = 3
 
 
 class Days(Protocol):
@@ -325,7 +331,7 @@ class _Run:
         fixed, producers, last = self._fixed, self._producers, self._last
         produced_at = (HEADER_PRODUCED_AT, str(time.time_ns() // 1_000_000).encode())
         for due, topic, sequence, label, key, value in rows:
-            headers = [*fixed[topic][label & _KIND_BITS], (HEADER_SEQUENCE, b"%d" % sequence), produced_at]
+            headers = [*fixed[topic][label & KIND_BITS], (HEADER_SEQUENCE, b"%d" % sequence), produced_at]
             producers[topic].offer(key, value, headers, sequence, label)
             last[topic] = sequence
             self._due = due

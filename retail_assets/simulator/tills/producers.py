@@ -12,11 +12,11 @@ up at once. What the broker has then is a beginning of what was offered, for eac
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, cast
+from typing import Any, Final, cast
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from retail_assets.contracts.topics import INVENTORY_UPDATES, POS_EVENTS, SALES_TRANSACTIONS, Topic
+from retail_assets.contracts.topics import Topic
 from retail_assets.simulator.tills.partitioning import partition_of
 
 TIMEOUT_S: Final = 30.0
@@ -196,32 +196,16 @@ class EventProducer:
         )
 
 
-class _KindProducer(EventProducer):
-    """A producer of one kind of event."""
-
-    TOPIC: ClassVar[Topic]
-
-    def __init__(self, bootstrap_servers: str, topic: Topic | None = None, **options: Any) -> None:
-        """Connect; `topic` is another of the same kind, for measurements and tests."""
-        super().__init__(bootstrap_servers, topic or self.TOPIC, **options)
-
-
-class SalesProducer(_KindProducer):
+class SalesProducer(EventProducer):
     """Sends baskets, in order for each store."""
 
-    TOPIC = SALES_TRANSACTIONS
 
-
-class InventoryProducer(_KindProducer):
+class InventoryProducer(EventProducer):
     """Sends movements of stock, in order for each store and product."""
 
-    TOPIC = INVENTORY_UPDATES
 
-
-class PosProducer(_KindProducer):
+class PosProducer(EventProducer):
     """Sends what tills say of themselves, in order for each store."""
-
-    TOPIC = POS_EVENTS
 
 
 def cluster_of(bootstrap_servers: str, timeout_s: float) -> str:
