@@ -16,21 +16,17 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from retail_assets.contracts.tables import Table
 from retail_assets.contracts.types import FLOAT64, STRING, TIMESTAMP, Column, polars_schema
 from retail_assets.simulator.randomness import BLOCK_DAYS, Purpose, stream
-from retail_assets.simulator.scenario import Scenario
+from retail_assets.simulator.runs import Floats, Ints
+from retail_assets.simulator.scenario import DAYS_PER_YEAR, Scenario
 from retail_assets.simulator.world.world import World
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
-_DAYS_PER_YEAR: Final = 365.25
 
 
 class AnomalyKind(StrEnum):
@@ -245,7 +241,7 @@ class AnomalyPlan:
         drawn = [
             anomaly
             for kind, rate in self._rates.items()
-            for anomaly in self._draw_kind(kind, rng.poisson(rate * BLOCK_DAYS / _DAYS_PER_YEAR), store, block, rng)
+            for anomaly in self._draw_kind(kind, rng.poisson(rate * BLOCK_DAYS / DAYS_PER_YEAR), store, block, rng)
         ]
         return tuple(sorted(drawn, key=lambda anomaly: (anomaly.first_day, anomaly.anomaly_id)))
 

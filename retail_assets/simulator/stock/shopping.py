@@ -1,6 +1,6 @@
 """How customers shop: what they want becomes lines, baskets and minutes of the day.
 
-Belongs here: everything between demand and the shelf. Does not belong here: whether the shelf has it (`ledger`).
+Belongs here: everything between demand and the shelf. Does not belong here: whether the shelf has it (`trade`).
 Times are milliseconds since local midnight. All of a block's days are drawn at once: none of it depends on stock.
 """
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retail_assets.simulator.demand.model import draw_demand
+from retail_assets.simulator.demand.model import DemandModel
+from retail_assets.simulator.randomness import BLOCK_DAYS
 from retail_assets.simulator.scenario import CatalogueSettings, Scenario
 from retail_assets.simulator.simulation import Simulation, simulate
 from retail_assets.simulator.stock.shopping import TIME_STEP_MS, distinct_times
@@ -224,5 +225,12 @@ def test_times_are_set_apart_and_keep_their_order(entries: list[tuple[int, int]]
 
 
 def test_demand_is_the_same_whether_or_not_a_ledger_is_kept(simulation: Simulation) -> None:
-    world = build_world(simulation.scenario)
-    assert simulation.truth["demand"].sum() == draw_demand(simulation.scenario, world).units.sum()
+    scenario = simulation.scenario
+    model = DemandModel(scenario, build_world(scenario))
+    days = range(scenario.days)
+    wanted = sum(
+        int(model.block(store, block).units[: days.stop - block * BLOCK_DAYS].sum())
+        for store in range(scenario.stores)
+        for block in range(-(-scenario.days // BLOCK_DAYS))
+    )
+    assert simulation.truth["demand"].sum() == wanted
