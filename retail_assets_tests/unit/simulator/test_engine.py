@@ -1,5 +1,6 @@
 """The result is the same, byte for byte, whoever does the work, however much at a time, and with breaks in between."""
 
+import gc
 from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 from retail_assets.contracts.topics import EVENT_TOPICS
 from retail_assets.simulator import engine
 from retail_assets.simulator.clusters import clusters_of
+from retail_assets.simulator.demand.model import DemandModel
 from retail_assets.simulator.engine import Engine, EngineError, Feed, Part, Stretch
 from retail_assets.simulator.scenario import AnomalyRates, DemandSettings, Scenario
 from retail_assets.simulator.simulation import Simulation, simulate
-from retail_assets.simulator.stock.stock_state import StateError
+from retail_assets.simulator.stock.daybook import DayBook
+from retail_assets.simulator.stock.stock_state import StateError, StockState
+from retail_assets.simulator.world.world import build_world
 
 FIRST = date(2025, 12, 20)
 
@@ -181,6 +185,27 @@ def test_a_state_of_another_scenario_or_time_is_refused(tmp_path: Path) -> None:
             simulate(shop(10), state=saved)
     with pytest.raises(StateError, match="holds no saved state"):
         simulate(shop(10), state=tmp_path / "nowhere.npz")
+
+
+def test_what_is_held_does_not_grow_with_the_days() -> None:
+    scenario = Scenario(last_date=FIRST, stores=2, products=40, days=448, anomalies=AnomalyRates(thefts=12.0))
+    world = build_world(scenario)
+    course = Engine(scenario, world, DemandModel(scenario, world))
+    before = rows_held([])
+    stretches = [Stretch(day, day + 14, tuple(Feed), keep_state=True) for day in range(0, scenario.days, 14)]
+    held = [rows_held(part.states) - before for part in course.run(stretches)]
+    # The first quarter fills what looks back: 90 days of sales, orders and returns on their way, caches of blocks.
+    quarter = len(held) // 4
+    assert max(held[-quarter:]) < 1.25 * max(held[quarter : 2 * quarter])
+
+
+def rows_held(states: list[StockState]) -> int:
+    """Return the rows of all frames and books that are alive, and of the states."""
+    gc.collect()
+    alive = gc.get_objects()
+    frames = sum(thing.height for thing in alive if isinstance(thing, pl.DataFrame))
+    books = sum(thing.movements.series.size for thing in alive if isinstance(thing, DayBook))
+    return frames + books + sum(state.in_transit.series.size + state.coming_back.series.size for state in states)
 
 
 def test_days_out_of_turn_are_refused(long: Simulation) -> None:
