@@ -1,8 +1,9 @@
 """A stream's plan: one order that anybody can work out again, and dirt whose counts add up."""
 
 import json
+import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retail_assets.contracts.events import HEADER_SCHEMA_VERSION
 from retail_assets.contracts.topics import EVENT_TOPICS, INVENTORY_UPDATES, POS_EVENTS, SALES_TRANSACTIONS, Topic
 from retail_assets.simulator.scenario import DirtRates
-from retail_assets.simulator.tills.dirt import LATE_MS, SKEW_MS, DirtCounts, Label, _overtake
+from retail_assets.simulator.tills.dirt import KIND_BITS, LATE_MS, SKEW_MS, DirtCounts, Label, _overtake
+from retail_assets.simulator.tills.live import fixed_headers
 from retail_assets.simulator.tills.plan import DayEvents, StreamPlan
 from retail_assets.simulator.tills.wire import WireFormat
 from retail_assets_tests.made_up_days import MadeUpDay, MadeUpDays
@@ -88,6 +91,78 @@ def test_every_event_is_planned_once_and_the_counts_add_up(rates: DirtRates, see
         ]:
             assert flagged(mine, label).height == count
         assert not flagged(mine, Label.LATE).filter(pl.col("label") & int(Label.OUT_OF_ORDER) != 0).height
+
+
+def seen(messages: pl.DataFrame, topic: Topic, known: set[str]) -> dict[str, int]:
+    """Count what a consumer can see go wrong, who has versions, values and order, and knows which events there are."""
+    versions = {
+        kind: dict(headers)[HEADER_SCHEMA_VERSION]
+        for kind, headers in fixed_headers(topic, "x", WireFormat.JSON).items()
+    }
+    found = Counter[str]()
+    ids = set[str]()
+    latest: dict[str, int] = {}
+    tills: dict[str, int] = {}
+    for due, label, value in messages.select("due", "label", "value").iter_rows():
+        if versions[label & KIND_BITS] != str(topic.schema.version).encode():
+            found["unknown_version"] += 1
+            continue
+        try:
+            body = json.loads(value)
+        except ValueError:
+            body = {}
+        if body.get(topic.schema.id_field) not in known:
+            found["malformed"] += 1
+        elif body[topic.schema.id_field] in ids:
+            found["duplicate"] += 1
+        else:
+            ids.add(body[topic.schema.id_field])
+            store, happened = body["store_id"], body["occurred_at"]
+            found["late"] += due - happened >= LATE_MS[0]
+            found["out_of_order"] += happened < latest.get(store, happened)
+            found["clock_skew"] += happened != due
+            latest[store] = max(latest.get(store, happened), happened)
+            tills[body.get("register_id", "none")] = happened - due
+    found["events"] = len(ids)
+    found["tills"] = len(tills)
+    found["wrong_tills"] = sum(by != 0 for by in tills.values())
+    return found
+
+
+BUSY = MadeUpDays(last_date=FIRST + timedelta(days=1), events=2_000, stores=50)
+
+
+@pytest.mark.parametrize("fault", ["duplicate", "late", "out_of_order", "clock_skew", "malformed", "unknown_version"])
+def test_a_consumer_sees_each_fault_as_often_as_was_asked_for_and_as_was_counted(fault: str) -> None:
+    share = 0.08
+    messages = whole(StreamPlan(BUSY, 11, DirtRates(**{f"{fault}_rate": share})))
+    for topic in EVENT_TOPICS:
+        mine = of(topic, messages)
+        found = seen(mine, topic, BUSY.expected_ids(topic, BUSY.first_date, BUSY.last_date))
+        counts = asdict(DirtCounts.of(Counter(mine["label"])))
+        counted = counts["duplicates" if fault == "duplicate" else fault]
+        assert found["events"] == counts["events"] == BUSY.events * 2
+        assert found[fault] == counted
+        if topic is INVENTORY_UPDATES and fault == "clock_skew":
+            assert counted == 0  # no till reports those
+            continue
+        trials, hits = (found["tills"], found["wrong_tills"]) if fault == "clock_skew" else (found["events"], counted)
+        # The last of a store's events on a day has no later one to be overtaken by.
+        chances = trials - (BUSY.stores * 2 if fault == "out_of_order" else 0)
+        assert abs(hits - share * chances) < 3 * math.sqrt(chances * share * (1 - share))
+
+
+def test_each_fault_keeps_its_rate_when_all_happen_at_once() -> None:
+    asked = {"duplicates": 0.02, "late": 0.05, "out_of_order": 0.04, "malformed": 0.01, "unknown_version": 0.03}
+    plan = StreamPlan(BUSY, 5, DirtRates(**{f"{name.removesuffix('s')}_rate": share for name, share in asked.items()}))
+    for name, counts in expected(plan, FIRST).items():
+        for fault, share in asked.items():
+            # What is late isn't overtaken as well.
+            chances = (
+                counts.events * (1 - asked["late"]) - BUSY.stores * 2 if fault == "out_of_order" else counts.events
+            )
+            deviation = math.sqrt(chances * share * (1 - share))
+            assert abs(asdict(counts)[fault] - share * chances) < 3 * deviation, (name, fault)
 
 
 @settings(max_examples=25)
