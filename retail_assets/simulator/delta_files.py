@@ -98,6 +98,16 @@ class DeltaFiles:
                 file = self._open[partition] = self._new_file(partition)
             self._write(file, of_partition)
 
+    def refuse_if_overtaken(self) -> None:
+        """Look whether another history was committed since this object was made, which can be hours ago.
+
+        Raises:
+            ConcurrentWriteError: one was.
+        """
+        self._delta.update_incremental()
+        if self._delta.transaction_version(_APPLICATION) != self._histories:
+            raise ConcurrentWriteError(self._uri)
+
     def commit(self) -> int:
         """Put the rows in place of the earlier ones, and return how many there are.
 
@@ -105,8 +115,7 @@ class DeltaFiles:
             ConcurrentWriteError: another history was committed since this object was made.
         """
         self._close_files()
-        # Others may have written since the first file was opened, which can be hours ago.
-        self._delta.update_incremental()
+        self.refuse_if_overtaken()
         if self.table.partition_by is None:
             self._transact([*self._adds], "overwrite", Schema.from_arrow(self._schema))
             return self.rows
@@ -196,8 +205,6 @@ class DeltaFiles:
         partition_by = None if self.table.partition_by is None else [self.table.partition_by]
         mark = Transaction(_APPLICATION, (self._histories or 0) + 1)
         try:
-            if self._delta.transaction_version(_APPLICATION) != self._histories:
-                raise ConcurrentWriteError(self._uri)
             self._delta.create_write_transaction(
                 actions, mode, schema, partition_by, commit_properties=CommitProperties(app_transactions=[mark])
             )

@@ -95,14 +95,20 @@ def write_history(
                 files[feed].add(to_arrow(rows, arrow_schema(_TABLES[feed].columns)), part.stretch.first // BLOCK_DAYS)
         for of_table, frame in whole:
             of_table.add(to_arrow(frame, arrow_schema(of_table.table.columns)), 0)
-        # Only now, when all else is ready: a history that is broken off leaves the tables of before, one and all.
-        for of_table in open_tables:
-            note(of_table.table, of_table.commit())
+        _commit(open_tables, note)
     except BaseException:
         for of_table in open_tables:
             of_table.discard()
         raise
     return written
+
+
+def _commit(tables: list[DeltaFiles], note: Callable[[Table, int], None]) -> None:
+    """Commit all tables: only when all are ready, so that a history that is broken off leaves those of before."""
+    for table in tables:
+        table.refuse_if_overtaken()
+    for table in tables:
+        note(table.table, table.commit())
 
 
 def to_arrow(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:

@@ -184,6 +184,29 @@ def test_of_two_histories_written_at_once_one_is_refused_and_leaves_nothing(
         assert len(stored) == len(DeltaTable(f"{root}/{table.path}").file_uris())
 
 
+def test_a_history_that_began_while_another_was_being_committed_changes_no_table(
+    tmp_path: Path, written: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = (tmp_path / "lake").as_uri()
+    write_history(written, uri)
+    versions = {table: DeltaTable(f"{uri}/{table.path}").version() for table in TABLES}
+    whole = Simulation.feeds
+
+    def overtaken(self: Simulation) -> Iterator[Part]:
+        yield from whole(self)
+        last = DeltaFiles(uri, TRUTH_DEMAND)
+        last.add(
+            DeltaTable(f"{uri}/{TRUTH_DEMAND.path}").to_pyarrow_table().cast(arrow_schema(TRUTH_DEMAND.columns)), 0
+        )
+        last.commit()
+
+    monkeypatch.setattr(Simulation, "feeds", overtaken)
+    with pytest.raises(ConcurrentWriteError):
+        write_history(written, uri)
+    changed = {table for table in TABLES if DeltaTable(f"{uri}/{table.path}").version() != versions[table]}
+    assert changed == {TRUTH_DEMAND}
+
+
 def test_an_interrupt_right_behind_a_commit_deletes_nothing_of_it(
     tmp_path: Path, written: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +287,9 @@ def test_s3a_is_read_as_s3(monkeypatch: pytest.MonkeyPatch, written: Simulation)
 
         def add(self, rows: pa.Table, _group: int) -> None:
             self.rows += rows.num_rows
+
+        def refuse_if_overtaken(self) -> None:
+            pass
 
         def commit(self) -> int:
             return self.rows
