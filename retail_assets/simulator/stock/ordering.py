@@ -4,7 +4,8 @@ Belongs here: the policy that the project's own decisions are judged against ("o
 when below 11 days", of what spoils sooner fewer), least orders, lead times, short and missing deliveries. Does not
 belong here: the shelf.
 
-The buyer knows the books, never the shelf: stock that the books only dream of is not ordered again.
+The buyer knows the books, never the shelf: stock that the books only dream of is not ordered again. Nor does the buyer
+look at the store's room: the incumbent's policy may order more than it holds.
 """
 
 from collections.abc import Callable
