@@ -298,7 +298,7 @@ class _Run:
         pace: Pace | None = None
         sent = 0
         started = 0.0
-        for stretch in self._plan.stretches(self._first_day()):
+        for stretch in self._plan.stretches(self._first_day(), self._stop):
             wanted = stretch if until_ms is None else stretch.filter(pl.col("due") < until_ms)
             self._to_come += stretch.height - wanted.height
             for chunk in self._missing(wanted).iter_slices(_CHUNK):

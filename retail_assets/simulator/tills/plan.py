@@ -8,6 +8,7 @@ time when it is due, the day that it is from, and its place among those of the s
 a stream needs to make no earlier days than the one that it goes on with.
 """
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -121,13 +122,14 @@ class StreamPlan:
             "due", pl.lit(place, dtype=pl.Int32).alias("topic"), (first + within).alias("sequence"), *PLAN.names()[3:]
         ).cast(PLAN)
 
-    def stretches(self, first: date) -> Iterator[pl.DataFrame]:
+    def stretches(self, first: date, stop: threading.Event | None = None) -> Iterator[pl.DataFrame]:
         """Yield the messages of `first` and the days after it in the order of sending, about a day at a time.
 
         The next day is made while one is sent. What the days before `first` left to be sent later is not among them.
 
         Args:
             first: the first business date.
+            stop: once it is set, no further day is begun, and there is nothing more to send.
         """
         days = (self.source.last_date - first).days + 1
         held = pl.DataFrame(schema=PLAN)
@@ -136,6 +138,8 @@ class StreamPlan:
             for number in range(1, days + 1):
                 assert coming is not None  # noqa: S101 - submitted above or by the turn before
                 new = coming.result()
+                if stop is not None and stop.is_set():
+                    return
                 coming = ahead.submit(self.day, first + timedelta(days=number)) if number < days else None
                 # Whoever is due before anything of the new day has nobody to wait for.
                 if new.height and held.height:

@@ -2,8 +2,9 @@
 
 import json
 import math
+import threading
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -260,6 +261,23 @@ def test_what_is_made_up_has_an_identity_of_its_own_or_none() -> None:
             except ValueError:
                 continue
             assert body[topic.schema.id_field] not in known
+
+
+def test_once_a_stream_is_stopped_no_further_day_is_made() -> None:
+    stop = threading.Event()
+
+    @dataclass(frozen=True)
+    class Stopping(MadeUpDays):
+        made: list[date] = field(default_factory=list)
+
+        def day(self, on: date) -> DayEvents:
+            self.made.append(on)
+            stop.set()
+            return super().day(on)
+
+    source = Stopping()
+    assert list(StreamPlan(source, 1, CLEAN).stretches(FIRST, stop)) == []
+    assert source.made == [FIRST]
 
 
 @dataclass(frozen=True)
