@@ -101,7 +101,6 @@ def live(
     """
     from retail_assets.simulator.scenario_file import load_scenario
     from retail_assets.simulator.simulation import simulate
-    from retail_assets.simulator.stock.stock_state import StateError
     from retail_assets.simulator.tills.live import LiveStream, SimulatedDays, by_speed, end_of, stream_name
     from retail_assets.simulator.tills.pacing import ByRate
     from retail_assets.simulator.tills.plan import StreamPlan
@@ -118,10 +117,7 @@ def live(
     settings = load_settings()
     scenario = load_scenario(file or preset or _DEFAULT_PRESET)
     rates = _rates(scenario.dirt, dirt)
-    try:
-        source = SimulatedDays(simulate(scenario, state=state))
-    except StateError as error:
-        raise click.ClickException(str(error)) from None
+    source = SimulatedDays(simulate(scenario, state=state))
     end = (
         int(until.replace(tzinfo=ZoneInfo(scenario.time_zone)).timestamp() * _MS)
         if until

@@ -12,6 +12,7 @@ from retail_assets.resources.topics import TopicFileError
 from retail_assets.runs import LaunchError, RunFailedError
 from retail_assets.simulator.realism.observation import ObservationError
 from retail_assets.simulator.scenario import ScenarioError
+from retail_assets.simulator.stock.stock_state import StateError
 from retail_assets.simulator.tills.day_producer import ProducerError
 from retail_assets.simulator.tills.wire import ContractError
 
@@ -31,6 +32,7 @@ EXPLAINED: Final = (
     ProducerError,
     RunFailedError,
     ScenarioError,
+    StateError,
     TopicChangeError,
     TopicFileError,
     TopicResetError,

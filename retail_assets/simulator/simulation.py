@@ -4,7 +4,6 @@ Belongs here: putting the parts together, and asking for days. Does not belong h
 broker (`tills`), and how days come about (`engine`).
 """
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -244,10 +243,7 @@ def simulate(scenario: Scenario, *, workers: int = 1, state: Path | None = None)
     """
     if state is None:
         return Simulation(scenario, workers=workers)
-    try:
-        states = load_states(state, scenario)
-    except (zlib.error, NotImplementedError) as error:  # what a flipped bit makes of a compressed file
-        raise StateError(f"{state} holds no saved state: {error}; simulate from the first date again") from error
+    states = load_states(state, scenario)
     if states[0].day >= scenario.days:
         raise StateError(
             f"{state} goes on after {states[0].day} days, but the scenario has no more than {scenario.days}: leave the "

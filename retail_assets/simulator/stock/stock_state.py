@@ -6,6 +6,7 @@ here: what a day does to it (`ledger`), and anything that can be drawn again fro
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,19 @@ from retail_assets.simulator.scenario import Scenario
 STATE_VERSION: Final = 1
 #: How far back the buyer looks.
 TRAILING_DAYS: Final = 90
+
+
+#: What reading a file raises of which a part is missing or a bit has flipped.
+_DAMAGED: Final = (
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class StateError(Exception):
@@ -199,7 +213,7 @@ def load_states(path: Path, scenario: Scenario) -> list[StockState]:
             )
             for cluster in range(header["clusters"])
         ]
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise StateError(f"{path} holds no saved state: {error}; simulate from the first date again") from error
 
 
