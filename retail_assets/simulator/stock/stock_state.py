@@ -214,7 +214,8 @@ def load_states(path: Path, scenario: Scenario) -> list[StockState]:
             for cluster in range(header["clusters"])
         ]
     except _DAMAGED as error:
-        raise StateError(f"{path} holds no saved state: {error}; simulate from the first date again") from error
+        why = getattr(error, "strerror", None) or "it is something else, or damaged"
+        raise StateError(f"{path} holds no saved state ({why}): simulate from the first date again") from error
 
 
 def _check_header(path: Path, header: dict[str, Any], scenario: Scenario) -> None:
