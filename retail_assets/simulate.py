@@ -5,19 +5,25 @@ Belongs here: arguments of the simulator's commands, and what they show. Does no
 """
 
 import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
+from urllib.parse import unquote, urlparse
 
 import click
 
 from retail_assets.explained import explained
 from retail_assets.settings import load_settings
 from retail_assets.simulate_live import live
+from retail_local.files import locked
 
 _FIELDS_HELP: Final = "instead of the scenario's own"
 _DEFAULT_PRESET: Final = "demo"
 _TABLE_WIDTH: Final = 120
+_LOCK: Final = ".history.lock"
 
 
 @click.group()
@@ -49,6 +55,11 @@ simulate.add_command(live)
     help="Processes; their number changes the time that it takes, never the result.",
 )
 @click.option("--lake", required=True, metavar="URI", help="Where to write: a folder, file:///… or s3a://….")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the state at the history's end to this file: retail simulate live --state goes on from there.",
+)
 @explained
 def history(
     preset: str | None,
@@ -56,15 +67,20 @@ def history(
     last_date: datetime | None,
     workers: int,
     lake: str,
+    state: Path | None,
     **overrides: int | None,
 ) -> None:
     """Write a retailer's history to a lake: the reference tables, every event before the last date, and the truth."""
     if preset and file:
         raise click.UsageError("--preset and --scenario exclude each other")
+    if state is not None and not state.absolute().parent.is_dir():
+        raise click.BadParameter(f"the folder {state.absolute().parent} doesn't exist", param_hint="--state")
     from deltalake.exceptions import DeltaError
 
     from retail_assets.resources.lake import storage_options
+    from retail_assets.simulator.delta_files import ConcurrentWriteError
     from retail_assets.simulator.lake import write_history
+    from retail_assets.simulator.realism.observation import cause_of
     from retail_assets.simulator.scenario_file import load_scenario
     from retail_assets.simulator.simulation import simulate as run
 
@@ -72,11 +88,53 @@ def history(
     scenario = load_scenario(
         file or preset or _DEFAULT_PRESET, last_date=last_date.date() if last_date else None, **overrides
     )
+    simulation = run(scenario, workers=workers)
     try:
-        rows = write_history(run(scenario, workers=workers), uri, storage_options(uri), on_progress=click.echo)
+        with _sole_writer(uri), _interruptible(uri):
+            rows = write_history(simulation, uri, storage_options(uri), on_progress=click.echo)
+    except ConcurrentWriteError:
+        _refuse_a_second(uri)
     except (DeltaError, OSError) as error:
-        raise click.ClickException(f"{uri} can't be written to: {error}") from None
+        raise click.ClickException(f"{uri} can't be written to: {cause_of(error)}") from None
     click.echo(f"{sum(rows.values()):,} rows in {uri}; retail simulate report --lake {lake} shows how real they are")
+    if state is not None:
+        try:
+            simulation.save_state(state)
+        except OSError as error:
+            raise click.ClickException(f"the lake is written, but {state} can't be: {error.strerror}") from None
+        click.echo(f"{state} holds the state before {scenario.last_date}; retail simulate live --state goes on from it")
+
+
+@contextmanager
+def _sole_writer(uri: str) -> Iterator[None]:
+    """Keep other histories out of a lake that is a folder. In an object store, Delta refuses the one that ends last."""
+    parts = urlparse(uri)
+    if parts.scheme != "file":
+        yield
+        return
+    with locked(Path(unquote(parts.path)) / _LOCK, on_wait=lambda: _refuse_a_second(uri)):
+        yield
+
+
+def _refuse_a_second(uri: str) -> NoReturn:
+    raise click.ClickException(
+        f"another history is being written to {uri}: nothing of this one was; wait for that one's end, then run this "
+        "one again to replace it"
+    )
+
+
+@contextmanager
+def _interruptible(uri: str) -> Iterator[None]:
+    """Let SIGTERM end a write as Ctrl-C does: by way of what takes its files away."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.ClickException(
+            f"interrupted: of this history, {uri} holds the tables named above and no other file; run it again"
+        ) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @simulate.command()

@@ -1,9 +1,10 @@
 """The command of live tills: `retail simulate live`.
 
-Belongs here: its arguments, signals, and what it shows. Does not belong here: sending (`simulator.live`).
+Belongs here: its arguments, signals, and what it shows. Does not belong here: sending (`simulator.tills.live`).
 """
 
 import math
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,9 +19,11 @@ import click
 
 from retail_assets.explained import explained
 from retail_assets.settings import load_settings
+from retail_local.files import locked
 
 if TYPE_CHECKING:
     from retail_assets.simulator.scenario import DirtRates
+    from retail_assets.simulator.tills.live import LiveStream
     from retail_assets.simulator.tills.live_report import LiveProgress
 
 _DIRT_KINDS: Final = ("duplicate", "late", "out_of_order", "clock_skew", "malformed", "unknown_version")
@@ -60,6 +63,12 @@ _FASTEST: Final = 1e9
     help="The time to end at, in the retailer's time zone: the midnight after the last date by default.",
 )
 @click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="What retail simulate history --state wrote for this scenario: spares living through the days before, and "
+    "changes nothing of what is sent.",
+)
+@click.option(
     "--dirt",
     multiple=True,
     metavar="KIND=SHARE",
@@ -81,6 +90,7 @@ def live(
     rate: float | None,
     first: datetime | None,
     until: datetime | None,
+    state: Path | None,
     dirt: tuple[str, ...],
     wire: str,
     timeout: float,
@@ -107,7 +117,7 @@ def live(
     settings = load_settings()
     scenario = load_scenario(file or preset or _DEFAULT_PRESET)
     rates = _rates(scenario.dirt, dirt)
-    source = SimulatedDays(simulate(scenario))
+    source = SimulatedDays(simulate(scenario, state=state))
     end = (
         int(until.replace(tzinfo=ZoneInfo(scenario.time_zone)).timestamp() * _MS)
         if until
@@ -119,11 +129,12 @@ def live(
         bootstrap_servers=settings.bootstrap_servers,
         timeout_s=timeout,
         on_progress=_show,
+        on_approach=_show_approach,
     )
     click.echo(f"stream {stream.name} to {settings.bootstrap_servers}; Ctrl-C stops it without loss", err=True)
     begin: date | None = first.date() if first else None
     pace = (lambda _: ByRate(rate)) if rate is not None else by_speed(speed or 60.0)
-    with stopped_by_signals() as stop:
+    with stopped_by_signals() as stop, _alone(settings.cache_dir, stream, timeout):
         report = stream.run(begin, end, pace, stop)
     for line in report.lines():
         click.echo(line)
@@ -153,10 +164,39 @@ def _rates(scenarios: "DirtRates", wishes: tuple[str, ...]) -> "DirtRates":
     return replace(scenarios, **(asdict(scenarios) | changes))
 
 
+@contextmanager
+def _alone(folder: Path, stream: "LiveStream", timeout_s: float) -> Iterator[None]:
+    """Hold a stream for this process: two runs of it would each send what they find missing, and so everything twice.
+
+    The kernel lets go of it however this process ends. Other machines, and other users of this one, don't see it.
+
+    Raises:
+        ProducerError: another process holds it, or no broker answers.
+    """
+    from retail_assets.simulator.tills.producers import ProducerError, cluster_of
+
+    path = folder / "live" / f"{cluster_of(stream.bootstrap_servers, timeout_s)}-{stream.name}.lock"
+
+    def refuse() -> None:
+        holder = path.read_text(encoding="utf-8") or "of unknown number"
+        raise ProducerError(
+            f"stream {stream.name} is being sent to {stream.bootstrap_servers} by process {holder}: stop that one "
+            "(Ctrl-C or SIGTERM) or wait for its end; other --dirt, another --format or another seed is another stream"
+        )
+
+    with locked(path, on_wait=refuse):
+        path.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+
+
 def _show(progress: "LiveProgress") -> None:
     at = f"{progress.stream_time:%Y-%m-%d %H:%M:%S} UTC" if progress.stream_time else "nothing due yet"
-    waited = f", waited {progress.waits:,} times for room in the buffer" if progress.waits else ""
+    waited = f", {progress.waits:,} had to wait for room in the buffer" if progress.waits else ""
     click.echo(f"{at}: {progress.offered:,} sent, {progress.confirmed:,} confirmed{waited}", err=True)
+
+
+def _show_approach(over: date, done: int, days: int) -> None:
+    click.echo(f"living through {over}, {done} of {days} days before the stream", err=True)
 
 
 @contextmanager

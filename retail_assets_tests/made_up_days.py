@@ -1,5 +1,6 @@
 """Days of events without a simulation behind them: as many as a test wants, quick to make, right by the contract."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -33,6 +34,9 @@ class MadeUpDays:
     last_date: date = date(2026, 1, 3)
     events: int = 200
     stores: int = 5
+
+    def approach(self, on: date) -> Iterator[date]:  # noqa: ARG002 - its days don't follow from each other
+        return iter(())
 
     def day(self, on: date) -> DayEvents:
         return MadeUpDay({topic.name: self._frame(topic, on) for topic in EVENT_TOPICS})

@@ -4,12 +4,14 @@ Imports little, because such a process should start quickly.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from typing import Any
 
 from retail_assets.contracts.topics import EVENT_TOPICS, Topic
 from retail_assets.simulator.scenario import DirtRates
+from retail_assets.simulator.tills.dirt import DirtCounts
 from retail_assets.simulator.tills.live import LiveStream
 from retail_assets.simulator.tills.live_report import LiveProgress
 from retail_assets.simulator.tills.plan import StreamPlan
@@ -32,6 +34,15 @@ def topics_of(tag: str) -> tuple[Topic, ...]:
 
 def plan_of(tag: str, events: int) -> StreamPlan:
     return StreamPlan(MadeUpDays(FIRST, LAST, events), 7, DIRT, topics=topics_of(tag))
+
+
+def expected(plan: StreamPlan, first: date, until_ms: int | None = None) -> dict[str, DirtCounts]:
+    """Count what a stream that begins with `first` sends until a time, by topic: the books to balance against."""
+    labels: dict[str, Counter[int]] = {topic.name: Counter() for topic in plan.topics}
+    for stretch in plan.stretches(first):
+        for due, place, label in stretch.select("due", "topic", "label").iter_rows():
+            labels[plan.topics[place].name][label] += until_ms is None or due < until_ms
+    return {name: DirtCounts.of(counts) for name, counts in labels.items()}
 
 
 def stream_of(

@@ -16,6 +16,7 @@ from retail_assets.resources.topics import TopicFileError
 from retail_assets.runs import LaunchError, RunFailedError
 from retail_assets.simulator.realism.observation import ObservationError
 from retail_assets.simulator.scenario import ScenarioError
+from retail_assets.simulator.stock.stock_state import StateError
 from retail_assets.simulator.tills.day_producer import ProducerError
 from retail_assets.simulator.tills.wire import ContractError
 
@@ -39,6 +40,7 @@ EXPLAINED: Final = (
     RepairError,
     RunFailedError,
     ScenarioError,
+    StateError,
     TopicChangeError,
     TopicFileError,
     TopicResetError,

@@ -22,7 +22,7 @@ from retail_assets.domain.trading import trading_hours
 _KEYS: Final = (*SERIES, "business_date")
 _LINES: Final = columns_of(CORE_SALES_LINES, *_KEYS, "units", "revenue")
 _INVENTORY: Final = columns_of(CORE_INVENTORY_DAILY, *_KEYS, "stockout_hours")
-_PRODUCTS: Final = columns_of(REFERENCE_PRODUCTS, "product_id", "list_price")
+_PRODUCTS: Final = columns_of(REFERENCE_PRODUCTS, "product_id", "list_price", "discontinued_on")
 
 
 def daily_sales(
@@ -34,8 +34,9 @@ def daily_sales(
 ) -> pl.DataFrame:
     """Return the sales of every product that a store carries, on every day, zeros included.
 
-    What a store carries is what its ledger has a row for; what sold without one gets a row too, so that nothing sold
-    is lost: units and revenue over all rows are those over all lines, exactly.
+    What a store carries is what its ledger has a row for, up to the product's last day on sale: an empty shelf that
+    nobody will fill again says nothing of demand. What sold all the same gets a row too, so that nothing sold is lost:
+    units and revenue over all rows are those over all lines, exactly.
 
     Args:
         lines: `core/sales_lines`: units and revenue are net, negative for returns and voids.
@@ -53,14 +54,20 @@ def daily_sales(
         ValueError: a store closes before it opens.
     """
     sold = typed(lines, _LINES).group_by(_KEYS).agg(pl.col("units").sum(), pl.col("revenue").sum())
-    carried = typed(inventory, _INVENTORY)
+    prices = typed(products, _PRODUCTS).unique("product_id", keep="first", maintain_order=True)
+    ended = prices.filter(pl.col("discontinued_on").is_not_null()).select("product_id", "discontinued_on")
+    carried = (
+        typed(inventory, _INVENTORY)
+        .join(ended, on="product_id", how="left")
+        .filter(pl.col("discontinued_on").is_null() | (pl.col("business_date") <= pl.col("discontinued_on")))
+        .drop("discontinued_on")
+    )
     keys = pl.concat([carried.select(_KEYS), sold.select(_KEYS)]).unique()
     if keys.is_empty():
         return conform(pl.DataFrame(schema=dict.fromkeys(CORE_DAILY_SALES.column_names, pl.Null)), CORE_DAILY_SALES)
 
     dates = keys["business_date"].unique().sort().to_list()
     discounts = discounts_by_day(promotions, dates[0], dates[-1])
-    prices = typed(products, _PRODUCTS).unique("product_id", keep="first", maintain_order=True)
     hours = trading_hours(stores, dates).select("store_id", "business_date", "open_hours")
     rows = (
         keys.join(sold, on=_KEYS, how="left")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from kafka import KafkaAdminClient
 from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType, ConfigSourceType
-from kafka.errors import TopicAlreadyExistsError
+from kafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from retail_assets.resources.topics import MANAGED, TopicSettings
 
@@ -21,7 +21,7 @@ _DONE: Final = "OK"
 
 
 class TopicChangeError(Exception):
-    """A topic can't be brought to its settings. Nothing was changed. The message says what to do."""
+    """A topic can't be brought to its settings, or the broker refuses. The message says which and what to do."""
 
 
 @dataclass(frozen=True)
@@ -68,25 +68,28 @@ class _Plan:
 def apply_topics(admin: KafkaAdminClient, wanted: Mapping[str, TopicSettings]) -> list[TopicChange]:
     """Create the topics that are missing and bring the others to their settings; those not named are left alone.
 
-    Every topic is looked at before any is changed, so that an impossible wish changes nothing.
+    Every topic is looked at, and the broker is asked about every change, before any is made: an impossible wish changes
+    nothing.
 
     Returns:
         What was changed, in the order of `wanted`; nothing if all was as wanted.
 
     Raises:
         TopicChangeError: a topic has more partitions, or another number of copies, than wanted; or the broker refuses
-            a setting.
-        KafkaError: the broker is away or refuses.
+            a topic, more partitions or a setting.
+        KafkaError: the broker is away.
     """
     states = read_states(admin, wanted)
     plans = {name: plan_change(name, states[name], wanted[name]) for name in wanted if name in states}
-    for name, plan in plans.items():
-        if plan.config:
-            _alter(admin, name, plan.config, validate_only=True)
+    for name, settings in wanted.items():
+        if name in plans:
+            _carry_out(admin, name, plans[name], settings, validate_only=True)
+        else:
+            _create(admin, name, settings, validate_only=True)
     changes: list[TopicChange] = []
     for name, settings in wanted.items():
         if name in plans:
-            _carry_out(admin, name, plans[name])
+            _carry_out(admin, name, plans[name], settings)
             changes.extend(plans[name].changes)
         elif _create(admin, name, settings):
             shown = ", ".join(f"{key} {value}" for key, value in sorted(settings.config.items()))
@@ -109,13 +112,13 @@ def plan_change(name: str, state: TopicState, settings: TopicSettings) -> _Plan:
     if settings.partitions < state.partitions:
         raise TopicChangeError(
             f"topic {name} has {state.partitions} partitions and should have {settings.partitions}: Kafka can't take "
-            "partitions away. Raise partitions in topics.toml, or move the events to a new topic"
+            f"partitions away. Raise partitions in {settings.source}, or move the events to a new topic"
         )
     if settings.replication != state.replication:
         raise TopicChangeError(
             f"topic {name} has {_many(state.replication, 'copy', 'copies')} of each partition and should have "
-            f"{settings.replication}: correct replication in topics.toml, or move the copies first with Kafka's own "
-            "kafka-reassign-partitions"
+            f"{settings.replication}: correct replication in {settings.source}, or move the copies first with Kafka's "
+            "own kafka-reassign-partitions"
         )
     changes: list[TopicChange] = []
     grown = settings.partitions if settings.partitions > state.partitions else None
@@ -132,7 +135,8 @@ def plan_change(name: str, state: TopicState, settings: TopicSettings) -> _Plan:
 
 def read_states(admin: KafkaAdminClient, names: Mapping[str, Any]) -> dict[str, TopicState]:
     """Return those of the topics that exist, as the broker has them."""
-    present = [name for name in names if name in set(admin.list_topics())]
+    known = set(admin.list_topics())
+    present = [name for name in names if name in known]
     if not present:
         return {}
     described = admin.describe_configs(
@@ -153,34 +157,55 @@ def read_states(admin: KafkaAdminClient, names: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _create(admin: KafkaAdminClient, name: str, settings: TopicSettings) -> bool:
-    """Create a topic; false if somebody else did so in the meantime."""
-    try:
-        admin.create_topics(
-            {
-                name: {
-                    "num_partitions": settings.partitions,
-                    "replication_factor": settings.replication,
-                    "configs": settings.config,
-                }
-            },
-            timeout_ms=_TIMEOUT_MS,
-            # The controller answers before the brokers know: whoever sends next would find no topic.
-            wait_for_metadata=True,
-        )
-    except TopicAlreadyExistsError:
+def _create(admin: KafkaAdminClient, name: str, settings: TopicSettings, *, validate_only: bool = False) -> bool:
+    """Create a topic, or ask whether that would do; false if somebody else did so in the meantime."""
+    wish = {
+        "num_partitions": settings.partitions,
+        "replication_factor": settings.replication,
+        "configs": settings.config,
+    }
+    answer = admin.create_topics({name: wish}, timeout_ms=_TIMEOUT_MS, validate_only=validate_only, raise_errors=False)[
+        "topics"
+    ][0]
+    if for_code(answer["error_code"]) is TopicAlreadyExistsError:
         return False
+    _require_done(name, "to create it", answer["error_code"], answer["error_message"], settings)
+    if not validate_only:
+        # The controller answers before the brokers know: whoever sends next would find no topic.
+        admin.wait_for_topics([name], timeout_ms=_TIMEOUT_MS)
     return True
 
 
-def _carry_out(admin: KafkaAdminClient, name: str, plan: _Plan) -> None:
+def _carry_out(
+    admin: KafkaAdminClient, name: str, plan: _Plan, settings: TopicSettings, *, validate_only: bool = False
+) -> None:
     if plan.config:
-        _alter(admin, name, plan.config, validate_only=False)
+        _alter(admin, name, plan.config, settings, validate_only=validate_only)
     if plan.partitions:
-        admin.create_partitions({name: plan.partitions}, timeout_ms=_TIMEOUT_MS)
+        (answer,) = admin.create_partitions(
+            {name: plan.partitions}, timeout_ms=_TIMEOUT_MS, validate_only=validate_only, raise_errors=False
+        ).results
+        _require_done(
+            name, f"to grow it to {plan.partitions} partitions", answer.error_code, answer.error_message, settings
+        )
 
 
-def _alter(admin: KafkaAdminClient, name: str, config: Mapping[str, str | None], *, validate_only: bool) -> None:
+def _require_done(name: str, wish: str, code: int, said: str | None, settings: TopicSettings) -> None:
+    error = for_code(code)
+    if error is not NoError:
+        raise TopicChangeError(
+            f"topic {name}: the broker refuses {wish}: {said or error.__name__}. Correct {settings.source}"
+        )
+
+
+def _alter(
+    admin: KafkaAdminClient,
+    name: str,
+    config: Mapping[str, str | None],
+    settings: TopicSettings,
+    *,
+    validate_only: bool,
+) -> None:
     """Change settings of a topic one by one, leaving all others as they are; or ask whether that would do."""
     wishes = {
         key: (AlterConfigOp.DELETE, None) if value is None else (AlterConfigOp.SET, value)
@@ -191,7 +216,9 @@ def _alter(admin: KafkaAdminClient, name: str, config: Mapping[str, str | None],
     )
     answer = answers[_TOPIC_TYPE][name]
     if answer != _DONE:
-        raise TopicChangeError(f"topic {name}: the broker refuses {', '.join(sorted(config))}: {answer}")
+        raise TopicChangeError(
+            f"topic {name}: the broker refuses {', '.join(sorted(config))}: {answer}. Correct {settings.source}"
+        )
 
 
 def _many(count: int, one: str, more: str = "") -> str:

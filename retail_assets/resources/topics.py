@@ -5,7 +5,7 @@ here: what a topic carries (contracts) and asking or telling a broker (`kafka`).
 """
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -39,11 +39,13 @@ class TopicSettings:
         partitions: how many.
         replication: copies of each partition.
         config: the broker's settings of the topic, by the broker's names; those of `MANAGED` alone.
+        source: where that is said, for messages.
     """
 
     partitions: int
     replication: int
     config: dict[str, str]
+    source: str = field(default="its settings", compare=False)
 
 
 class _Entry(BaseModel):
@@ -98,7 +100,7 @@ def read_topic_settings(mode: Mode, path: Path | None = None) -> dict[str, Topic
         if name not in content.topics:
             raise TopicFileError(f"{path}: topics.{name} is missing")
         values = of_mode | content.topics[name].model_dump(exclude_none=True)
-        settings[name] = _settings(f"{path}: topics.{name}", mode, values)
+        settings[name] = _settings(f"{path}: topics.{name}", path, mode, values)
     return settings
 
 
@@ -115,17 +117,17 @@ def _parsed(path: Path) -> _File:
 
 def _explained(problem: dict[str, Any]) -> str:
     # A key of a mapping that is itself wrong is told by pydantic as [key].
-    field = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+    name = ".".join(str(part) for part in problem["loc"] if part != "[key]")
     if problem["type"] == "extra_forbidden":
-        return f"{field} is not a known field"
+        return f"{name} is not a known field"
     wanted = problem["msg"].removeprefix("Input ").removeprefix("Field ")
-    return f"{field} {wanted}" if problem["type"] == "missing" else f"{field} is {problem['input']!r}: it {wanted}"
+    return f"{name} {wanted}" if problem["type"] == "missing" else f"{name} is {problem['input']!r}: it {wanted}"
 
 
-def _settings(where: str, mode: Mode, values: dict[str, Any]) -> TopicSettings:
-    for field in ("partitions", "replication", "min_in_sync", "cleanup"):
-        if field not in values:
-            raise TopicFileError(f"{where}.{field} is missing, and so is modes.{mode}.{field}")
+def _settings(where: str, path: Path, mode: Mode, values: dict[str, Any]) -> TopicSettings:
+    for name in ("partitions", "replication", "min_in_sync", "cleanup"):
+        if name not in values:
+            raise TopicFileError(f"{where}.{name} is missing, and so is modes.{mode}.{name}")
     if values["min_in_sync"] > values["replication"]:
         raise TopicFileError(
             f"{where}.min_in_sync is {values['min_in_sync']} in mode {mode}: it should be at most replication, "
@@ -144,4 +146,4 @@ def _settings(where: str, mode: Mode, values: dict[str, Any]) -> TopicSettings:
         config["max.compaction.lag.ms"] = str(values["compaction_lag_hours"] * _HOUR_MS)
     if "max_message_kib" in values:
         config["max.message.bytes"] = str(values["max_message_kib"] * 1_024)
-    return TopicSettings(values["partitions"], values["replication"], config)
+    return TopicSettings(values["partitions"], values["replication"], config, str(path))

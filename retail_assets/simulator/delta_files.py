@@ -18,7 +18,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import DeltaTable, Schema
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 from pyarrow import fs
@@ -29,6 +30,12 @@ from retail_assets.contracts.types import arrow_schema
 _SOURCE: Final = "kafka_partition"
 #: Columns whose least and greatest values are noted in the log: what readers of the raw tables filter by.
 _NOTED: Final = (_SOURCE, "kafka_offset")
+#: Names a history's commits in the log. Two that only add rows would not be at odds for Delta, and double them.
+_APPLICATION: Final = "retail-simulate-history"
+
+
+class ConcurrentWriteError(Exception):
+    """Somebody else wrote the same rows in the meantime; the table has theirs, and nothing of these."""
 
 
 @dataclass
@@ -65,7 +72,9 @@ class DeltaFiles:
             self._delta = DeltaTable.create(
                 self._uri, self._schema, partition_by=table.partition_by, storage_options=storage_options
             )
+        self._histories = self._delta.transaction_version(_APPLICATION)
         self._files = fs.PyFileSystem(DeltaStorageHandler(self._uri, storage_options))
+        self._begun: set[str] = set()
         self._open: dict[str | None, _OpenFile] = {}
         self._group: int | None = None
         self._adds: list[AddAction] = []
@@ -77,6 +86,8 @@ class DeltaFiles:
             rows: of the table's schema.
             group: what belongs together, such as a block of days.
         """
+        if rows.num_rows == 0:
+            return
         if group != self._group:
             self._close_files()
             self._group = group
@@ -87,34 +98,51 @@ class DeltaFiles:
                 file = self._open[partition] = self._new_file(partition)
             self._write(file, of_partition)
 
-    def commit(self) -> int:
-        """Put the rows in place of the earlier ones, and return how many there are."""
-        self._close_files()
-        # Others may have written since the first file was opened, which can be hours ago.
+    def refuse_if_overtaken(self) -> None:
+        """Look whether another history was committed since this object was made, which can be hours ago.
+
+        Raises:
+            ConcurrentWriteError: one was.
+        """
         self._delta.update_incremental()
+        if self._delta.transaction_version(_APPLICATION) != self._histories:
+            raise ConcurrentWriteError(self._uri)
+
+    def commit(self) -> int:
+        """Put the rows in place of the earlier ones, and return how many there are.
+
+        Raises:
+            ConcurrentWriteError: another history was committed since this object was made.
+        """
+        self._close_files()
+        self.refuse_if_overtaken()
         if self.table.partition_by is None:
             self._transact([*self._adds], "overwrite", Schema.from_arrow(self._schema))
-            self._adds = []
             return self.rows
         self._add_missing_columns()
         removes = self._earlier()
-        actions: list[AddAction | RemoveAction] = [*self._adds, *removes]
-        if actions:
-            self._transact(actions, "append", self._delta.schema())
-        self._adds = []
+        self._transact([*self._adds, *removes], "append", self._delta.schema())
         return self.rows
 
     def discard(self) -> None:
-        """Delete what was written and not committed; the table stays as it was."""
-        # An interrupt may have come between any two steps: what can't be closed or deleted holds nobody else up.
+        """Delete what was written and not committed; the table stays as it was.
+
+        An interrupt may have come between any two steps: what can't be closed or deleted holds nobody else up, and what
+        turns out to be committed stays.
+        """
+        if not self._begun:
+            return
         for file in self._open.values():
             for part in (file.writer, file.sink):
                 with contextlib.suppress(OSError, ValueError):  # Arrow's own errors are ValueErrors
                     part.close()
-        for path in {*(file.path for file in self._open.values()), *(add.path for add in self._adds)}:
-            with contextlib.suppress(OSError):
-                self._files.delete_file(path)
-        self._open, self._adds = {}, []
+        with contextlib.suppress(DeltaError, OSError):
+            self._delta.update_incremental()
+            committed = pa.table(self._delta.get_add_actions(flatten=True))["path"].to_pylist()
+            for path in self._begun.difference(committed):
+                with contextlib.suppress(OSError):
+                    self._files.delete_file(path)
+        self._open, self._adds, self._begun = {}, [], set()
 
     def _split(self, rows: pa.Table) -> list[tuple[str | None, pa.Table]]:
         """Return the rows of each partition, without the partition's column."""
@@ -138,6 +166,7 @@ class DeltaFiles:
         schema = self._schema
         if self.table.partition_by is not None:
             schema = schema.remove(schema.get_field_index(self.table.partition_by))
+        self._begun.add(path)  # before it is there, so that an interrupt right behind leaves none
         sink = self._files.open_output_stream(path)
         return _OpenFile(path, partition, pq.ParquetWriter(sink, schema, compression="snappy"), sink)
 
@@ -174,7 +203,14 @@ class DeltaFiles:
 
     def _transact(self, actions: "list[AddAction | RemoveAction]", mode: str, schema: Schema) -> None:
         partition_by = None if self.table.partition_by is None else [self.table.partition_by]
-        self._delta.create_write_transaction(actions, mode, schema, partition_by)
+        mark = Transaction(_APPLICATION, (self._histories or 0) + 1)
+        try:
+            self._delta.create_write_transaction(
+                actions, mode, schema, partition_by, commit_properties=CommitProperties(app_transactions=[mark])
+            )
+        except CommitFailedError:
+            raise ConcurrentWriteError(self._uri) from None
+        self._adds, self._begun = [], set()
 
     def _add_missing_columns(self) -> None:
         """Give a table of an earlier release the optional fields that the contract has got since."""

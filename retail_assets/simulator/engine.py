@@ -12,6 +12,8 @@ cluster's state.
 import contextlib
 import multiprocessing
 import queue
+import shutil
+import signal
 import tempfile
 import traceback
 import uuid
@@ -135,11 +137,12 @@ class Engine:
 
         Args:
             stretches: the first begins with the day that comes next.
-            workers: processes. With one, this one does the work, and goes on where the last run ended.
+            workers: processes. With one, this one does the work, and goes on where the last run ended. Others take
+                what they came to with them: behind them, only a new engine goes on.
 
         Raises:
             EngineError: a process failed or died.
-            ValueError: the days don't follow each other.
+            ValueError: the days don't follow each other, or not what the clusters' states are.
         """
         for before, stretch in zip([self.day, *(s.after for s in stretches)], stretches, strict=False):
             if stretch.first != before:
@@ -172,7 +175,7 @@ class Engine:
         # Started afresh rather than forked: a fork of a process with threads (Polars has some) may hang.
         context = multiprocessing.get_context("spawn")
         results: list[Any] = [context.Queue(_AHEAD) for _ in range(workers)]
-        with tempfile.TemporaryDirectory(prefix="retail-simulator-") as folder:
+        with tempfile.TemporaryDirectory(prefix="retail-simulator-", ignore_cleanup_errors=True) as folder:
             processes = [
                 context.Process(
                     target=_work,
@@ -209,7 +212,16 @@ class _Cluster:
         self._reporter = Reporter(scenario, world, demand, cluster)
 
     def live(self, stretch: Stretch) -> Part:
-        """Simulate some days."""
+        """Simulate some days.
+
+        Raises:
+            ValueError: another day comes next for the cluster, as it does in an engine whose last run was in processes.
+        """
+        if self._ledger.state.day != stretch.first:
+            raise ValueError(
+                f"day {stretch.first} can't be simulated next: the cluster's state is that before day "
+                f"{self._ledger.state.day}; go on with an engine of the states that the last run kept"
+            )
         days = [self._ledger.trade() for _ in range(stretch.first, stretch.after)]
         made = {feed: self._made(feed, days) for feed in stretch.feeds if days}
         return Part(
@@ -316,6 +328,8 @@ def _work(
     results: Any,
 ) -> None:
     """Simulate some clusters, in a process of their own, and put what comes of them into a folder and a queue."""
+    # Ctrl-C reaches every process of the terminal; the one that waits for results ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         world = build_world(scenario)
         demand = DemandModel(scenario, world)
@@ -326,9 +340,22 @@ def _work(
         for stretch in stretches:
             for cluster in own:
                 for piece in stretch.pieces():
-                    results.put(_Parcel.packed(cluster.live(piece), folder))
+                    if not _given(results, _Parcel.packed(cluster.live(piece), folder)):
+                        shutil.rmtree(folder, ignore_errors=True)
+                        return
     except Exception:  # noqa: BLE001 - whatever it is, who waits for the results must hear of it
-        results.put(traceback.format_exc())
+        _given(results, traceback.format_exc())
+
+
+def _given(results: Any, result: "_Parcel | str") -> bool:
+    """Put a result into a queue as soon as there is room; false if who should take it was killed."""
+    taker = multiprocessing.parent_process()
+    while taker is not None and taker.is_alive():
+        with contextlib.suppress(queue.Full):
+            results.put(result, timeout=_ALIVE_EVERY_S)
+            return True
+    results.cancel_join_thread()  # there is nobody to read what is left in it
+    return False
 
 
 def _take(results: Any, process: BaseProcess) -> Part:

@@ -1,6 +1,6 @@
 """What the tills and the stockroom report: a cluster's days as events of the contract.
 
-Belongs here: ids, names, exact numbers. Does not belong here: what happened (`ledger`), and how an event looks on the
+Belongs here: ids, names, exact numbers. Does not belong here: what happened (`stock`), and how an event looks on the
 wire (`messages`). Frames hold the event's fields in the contract's order and types, by business date, store and time.
 """
 
@@ -29,13 +29,7 @@ from retail_assets.contracts.types import (
     polars_schema,
 )
 from retail_assets.simulator.clusters import Cluster
-from retail_assets.simulator.demand.model import DemandModel
-from retail_assets.simulator.runs import Ints, Whole, place_in_run
-from retail_assets.simulator.scenario import Scenario
-from retail_assets.simulator.stock.daybook import MOVEMENTS, NONE, PAYMENT_METHODS, RECEIPT, TRANSACTION_KINDS, DayBook
-from retail_assets.simulator.stock.shopping import HOUR_MS, TradingHours
-from retail_assets.simulator.till_events import DETAILS, TILL_EVENTS, TillTalk
-from retail_assets.simulator.world.text import (
+from retail_assets.simulator.columns import (
     Texts,
     decimals,
     exact,
@@ -45,6 +39,12 @@ from retail_assets.simulator.world.text import (
     picked_or_null,
     texts,
 )
+from retail_assets.simulator.demand.model import DemandModel
+from retail_assets.simulator.runs import Ints, Whole, place_in_run
+from retail_assets.simulator.scenario import Scenario
+from retail_assets.simulator.stock.daybook import MOVEMENTS, NONE, PAYMENT_METHODS, RECEIPT, TRANSACTION_KINDS, DayBook
+from retail_assets.simulator.stock.shopping import HOUR_MS, TradingHours
+from retail_assets.simulator.till_events import DETAILS, TILL_EVENTS, TillTalk
 from retail_assets.simulator.world.world import World
 
 #: Outside of the contract on purpose: no asset may read what no retailer knows.

@@ -15,7 +15,6 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import write_deltalake
 
 from retail_assets.contracts.tables import (
     BULK_PARTITION,
@@ -68,6 +67,9 @@ def write_history(
 
     Returns:
         Rows written, by the path of the table below the lake's root.
+
+    Raises:
+        ConcurrentWriteError: another history was written to the lake in the meantime; it is left as it is.
     """
     # Spark says s3a for what all others call s3.
     root = lake_uri.rstrip("/").replace("s3a://", "s3://", 1)
@@ -79,6 +81,8 @@ def write_history(
             on_progress(f"{table.path}: {rows:,} rows")
 
     files = {feed: DeltaFiles(root, table, storage_options) for feed, table in _TABLES.items()}
+    whole = [(DeltaFiles(root, table, storage_options), frame) for table, frame in _whole_tables(simulation)]
+    open_tables = [*(of_table for of_table, _ in whole), *files.values()]
     told = time.monotonic()
     try:
         for part in simulation.feeds():
@@ -89,23 +93,22 @@ def write_history(
             for feed, frame in part.frames.items():
                 rows = _with_envelope(frame, _TOPICS[feed], files[feed].rows) if feed in _TOPICS else frame
                 files[feed].add(to_arrow(rows, arrow_schema(_TABLES[feed].columns)), part.stretch.first // BLOCK_DAYS)
-        # Only now, when all else is ready: a history that is broken off leaves the tables of before, one and all.
-        for table, frame in _whole_tables(simulation):
-            write_deltalake(
-                f"{root}/{table.path}",
-                to_arrow(frame, arrow_schema(table.columns)),
-                mode="overwrite",
-                schema_mode="overwrite",
-                storage_options=storage_options,
-            )
-            note(table, frame.height)
-        for of_feed in files.values():
-            note(of_feed.table, of_feed.commit())
+        for of_table, frame in whole:
+            of_table.add(to_arrow(frame, arrow_schema(of_table.table.columns)), 0)
+        _commit(open_tables, note)
     except BaseException:
-        for of_feed in files.values():
-            of_feed.discard()
+        for of_table in open_tables:
+            of_table.discard()
         raise
     return written
+
+
+def _commit(tables: list[DeltaFiles], note: Callable[[Table, int], None]) -> None:
+    """Commit all tables: only when all are ready, so that a history that is broken off leaves those of before."""
+    for table in tables:
+        table.refuse_if_overtaken()
+    for table in tables:
+        note(table.table, table.commit())
 
 
 def to_arrow(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:

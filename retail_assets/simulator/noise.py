@@ -8,11 +8,9 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from retail_assets.simulator.randomness import BLOCK_DAYS, Purpose, stream
-
-Floats = npt.NDArray[np.float64]
+from retail_assets.simulator.runs import Floats
 
 # An autoregression starts this many blocks before the one that is asked for: what came earlier has been forgotten, to
 # the sixth digit at a persistence of 0.78 a day, so that no state needs to be carried from block to block.

@@ -13,13 +13,14 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Final
+from typing import Any, Final
 from zoneinfo import available_timezones
 
 from retail_assets.simulator.limits import Number, ScenarioError, Whole, check_fields, limited
 from retail_assets.simulator.world.catalogue import REGIONS
 
 __all__ = [
+    "DAYS_PER_YEAR",
     "SIMULATOR_VERSION",
     "AnomalyRates",
     "CatalogueSettings",
@@ -32,8 +33,9 @@ __all__ = [
 ]
 
 #: Counts up whenever the same scenario begins to give other data, so that a fingerprint never stands for two.
-SIMULATOR_VERSION: Final = 3
+SIMULATOR_VERSION: Final = 5
 
+DAYS_PER_YEAR: Final = 365.25
 _MAX_STORES: Final = 999
 _MAX_PRODUCTS: Final = 9_999
 _MAX_DAYS: Final = 3_660
@@ -159,15 +161,16 @@ class StockSettings:
     """Section `stock`.
 
     Attributes:
-        target_days: the incumbent's policy orders up to so many days of the trailing mean.
-        trigger_days: the incumbent's policy orders when stock and orders cover less than so many days.
+        target_days: the incumbent's policy orders up to so many days of the trailing mean; fewer of what spoils.
+        trigger_days: the incumbent's policy orders when stock and orders cover less than so many days; fewer of what
+            spoils.
         substitution: share of the customers before an empty shelf who take a substitute.
         returns: share of the lines of goods that keep which are brought back.
         voids: share of the baskets that are voided.
-        shrinkage: units that vanish unnoticed, as a share of what is sold.
+        shrinkage: units that vanish unnoticed, as a share of a series' mean demand before seasons and promotions.
         adjustments: share of the series that are corrected on a day.
         counts: share of the series that are counted in a week.
-        transfers: share of the series on the brink of a stock-out that are helped out by a neighbouring store.
+        transfers: share of the series on the brink of a stock-out that ask a neighbouring store for help.
     """
 
     target_days: float = limited(25.0, Number(1, 365))
@@ -200,7 +203,7 @@ class AnomalyRates:
         thefts: a product is stolen again and again for days.
         price_errors: the tills ask a wrong price for a product for days.
         silent_tills: a till says nothing for hours.
-        missed_deliveries: what a supplier should bring does not arrive for days.
+        missed_deliveries: what one supplier should bring to the store does not arrive for days.
     """
 
     demand_spikes: float = limited(0.0, _PER_STORE_AND_YEAR)
@@ -316,8 +319,18 @@ class Scenario:
     @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that stand for this scenario and this version of the simulator."""
-        fields = dataclasses.asdict(self) | {"last_date": self.last_date.isoformat(), "simulator": SIMULATOR_VERSION}
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+        return _digits_of(dataclasses.asdict(self))
+
+    @property
+    def course_fingerprint(self) -> str:
+        """The like for the scenario's course of events, however many days of it are asked for."""
+        fields = dataclasses.asdict(self) | {"first_date": self.first_date}
+        return _digits_of({name: value for name, value in fields.items() if name not in {"last_date", "days"}})
+
+
+def _digits_of(fields: dict[str, Any]) -> str:
+    said = json.dumps(fields | {"simulator": SIMULATOR_VERSION}, sort_keys=True, default=date.isoformat)
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
 def check_time_zone(name: str, zone: object) -> None:

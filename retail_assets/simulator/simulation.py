@@ -78,8 +78,8 @@ class Simulation:
         self.workers = workers
         self._start = states
         self.first_day = 0 if states is None else states[0].day
-        #: States at the end of days, by the day that comes next; only the newest few.
-        self._before: dict[int, list[StockState]] = {}
+        #: States before the last date, once something has come by there.
+        self._before_today = states if self.first_day == scenario.days - 1 else None
         self._course: Engine | None = None
         self._latest: tuple[int, HistoryBatch] | None = None
 
@@ -103,11 +103,6 @@ class Simulation:
         stretches = [Stretch(first, after, EVENT_FEEDS) for first, after in self._months()]
         return (self._batch(part) for part in self._engine().run_whole(stretches, self.workers))
 
-    def history_events(self, topic: Topic) -> Iterator[pl.DataFrame]:
-        """Yield the events of one topic before today, month by month."""
-        stretches = [Stretch(first, after, (Feed(topic.name),)) for first, after in self._months()]
-        return (part.frames[Feed(topic.name)] for part in self._engine().run_whole(stretches, self.workers))
-
     def feeds(self) -> Iterator[Part]:
         """Yield all that the lake holds of all days, in bounded memory, piece by piece.
 
@@ -125,7 +120,23 @@ class Simulation:
             before_today += part.states
             yield part
         if before_today:
-            self._before[today] = before_today
+            self._before_today = before_today
+
+    def approach(self, on: date) -> Iterator[date]:
+        """Live through the days before a date, and yield each when it is over; the date itself comes cheaply then.
+
+        Raises:
+            ValueError: the date is not one of the scenario's, or lies before a saved state that was gone on from.
+        """
+        day = self._number(on)
+        if self._latest is not None and self._latest[0] == day:
+            return
+        course = self._course_towards(day)
+        while course.day < day:
+            lived = course.day
+            for _ in course.run([Stretch(lived, lived + 1, ())]):
+                pass
+            yield self.scenario.first_date + timedelta(days=lived)
 
     def day_events(self, on: date) -> HistoryBatch:
         """Return the events of one date. Dates that are asked for one after the other come cheaply.
@@ -133,13 +144,11 @@ class Simulation:
         Raises:
             ValueError: the date is not one of the scenario's, or lies before a saved state that was gone on from.
         """
-        day = (on - self.scenario.first_date).days
-        if not self.first_day <= day < self.scenario.days:
-            first = self.scenario.first_date + timedelta(days=self.first_day)
-            raise ValueError(f"{on} can't be simulated: the simulation has {first} to {self.scenario.last_date}")
+        day = self._number(on)
         if self._latest is None or self._latest[0] != day:
-            course = self._course_before(day)
-            (part,) = course.run_whole([Stretch(day, day + 1, EVENT_FEEDS)])
+            for _ in self.approach(on):
+                pass
+            (part,) = self._course_towards(day).run_whole([Stretch(day, day + 1, EVENT_FEEDS)])
             self._latest = (day, self._batch(part))
         return self._latest[1]
 
@@ -154,11 +163,19 @@ class Simulation:
         return draft_day(self.scenario, EVENT_TOPICS, in_order)
 
     def save_state(self, path: Path) -> None:
-        """Write the state at the end of the last date, for a scenario with more days to go on from."""
-        days = self.scenario.days
-        engine = self._engine(self._before.get(days - 1))
-        (part,) = engine.run_whole([Stretch(engine.day, days, (), keep_state=True)], self.workers)
-        save_states(path, self.scenario, part.states)
+        """Write the state before the last date: live tills go on from there, and so do scenarios with more days.
+
+        Costs next to nothing after `feeds`; otherwise the days before are simulated.
+
+        Raises:
+            OSError: the file can't be written.
+        """
+        if self._before_today is None:
+            engine = self._engine()
+            stretch = Stretch(engine.day, self.scenario.days - 1, (), keep_state=True)
+            (part,) = engine.run_whole([stretch], self.workers)
+            self._before_today = part.states
+        save_states(path, self.scenario, self._before_today)
 
     @cached_property
     def _whole(self) -> dict[Feed, pl.DataFrame]:
@@ -170,7 +187,7 @@ class Simulation:
         frames: dict[Feed, list[pl.DataFrame]] = {feed: [] for feed in feeds}
         for part in self._engine().run_whole(stretches, self.workers):
             if part.states:
-                self._before[part.stretch.after] = part.states
+                self._before_today = part.states
             for feed in feeds:
                 frames[feed].append(part.frames[feed])
         return {feed: pl.concat(parts) for feed, parts in frames.items()}
@@ -178,16 +195,20 @@ class Simulation:
     def _engine(self, states: list[StockState] | None = None) -> Engine:
         return Engine(self.scenario, self.world, self.demand, self._start if states is None else states)
 
-    def _course_before(self, day: int) -> Engine:
-        """Return an engine for which a day comes next."""
+    def _number(self, on: date) -> int:
+        """Return a date's day, counted from the scenario's first date."""
+        day = (on - self.scenario.first_date).days
+        if not self.first_day <= day < self.scenario.days:
+            first = self.scenario.first_date + timedelta(days=self.first_day)
+            raise ValueError(f"{on} can't be simulated: the simulation has {first} to {self.scenario.last_date}")
+        return day
+
+    def _course_towards(self, day: int) -> Engine:
+        """Return the engine that is nearest to a day, and not past it."""
         course = self._course
-        if course is None or course.day > day or any(course.day < kept <= day for kept in self._before):
-            at_hand = [kept for kept in self._before if kept <= day]
-            course = self._engine(self._before[max(at_hand)] if at_hand else None)
-            self._course = course
-        if course.day < day:
-            for _ in course.run([Stretch(course.day, day, ())]):
-                pass
+        kept = self._before_today if day == self.scenario.days - 1 else None
+        if course is None or course.day > day or (kept is not None and course.day < day):
+            course = self._course = self._engine(kept)
         return course
 
     def _months(self) -> list[tuple[int, int]]:
@@ -214,8 +235,8 @@ def simulate(scenario: Scenario, *, workers: int = 1, state: Path | None = None)
     Args:
         scenario: what is asked for.
         workers: processes that simulate clusters of stores. Their number never changes the result.
-        state: a file that `Simulation.save_state` wrote for the same scenario with fewer days: only what comes after
-            is simulated, and is what one long run would have given.
+        state: a file that `Simulation.save_state` wrote for the same scenario, or for one with fewer days: only what
+            comes after is simulated, and is what one long run would have given.
 
     Raises:
         StateError: the state can't be used: it is damaged, or of another scenario, or lies behind the last date.
@@ -225,6 +246,7 @@ def simulate(scenario: Scenario, *, workers: int = 1, state: Path | None = None)
     states = load_states(state, scenario)
     if states[0].day >= scenario.days:
         raise StateError(
-            f"{state} holds the end of day {states[0].day}: a scenario of {scenario.days} days ends before"
+            f"{state} goes on after {states[0].day} days, but the scenario has no more than {scenario.days}: leave the "
+            "state out, or ask for more days"
         )
     return Simulation(scenario, states, workers)

@@ -60,6 +60,15 @@ def test_an_impossible_wish_for_one_topic_changes_no_other(kafka: KafkaResource,
     ]:
         with pytest.raises(TopicChangeError, match=error):
             kafka.apply_topics({other: WANTED, name: impossible})
+    for unheard, error in [
+        (replace(WANTED, replication=3), "refuses to create it: .* Correct my.toml"),
+        (replace(WANTED, config={"retention.ms": "-7"}), "refuses to create it: .*retention.ms.* Correct my.toml"),
+        (replace(WANTED, partitions=100_000), "refuses to create it"),
+    ]:
+        with pytest.raises(TopicChangeError, match=error):
+            kafka.apply_topics({name: replace(WANTED, partitions=3), other: replace(unheard, source="my.toml")})
+    with pytest.raises(TopicChangeError, match="refuses to grow it to 100000 partitions"):
+        kafka.apply_topics({other: WANTED, name: replace(WANTED, partitions=100_000)})
     assert kafka.topics_with_events([other]) == []
     assert told(kafka, {name: WANTED}) == []
     assert [line.split(":")[0] for line in told(kafka, {other: WANTED})] == [other]

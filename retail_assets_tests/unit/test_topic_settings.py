@@ -124,3 +124,11 @@ def test_partitions_are_not_taken_away_and_copies_not_moved() -> None:
         plan_change("t", TopicState(3, 1, {}), TopicSettings(2, 1, {}))
     with pytest.raises(TopicChangeError, match="has 1 copy of each partition and should have 3"):
         plan_change("t", TopicState(2, 1, {}), TopicSettings(2, 3, {}))
+
+
+def test_who_gave_a_file_of_their_own_is_told_to_correct_that_one(changed: Path) -> None:
+    own = changed.rename(changed.with_name("own.toml"))
+    settings = read_topic_settings(Mode.LOCAL, own)["pos-events"]
+    for state in (TopicState(99, 1, {}), TopicState(settings.partitions, 3, {})):
+        with pytest.raises(TopicChangeError, match=str(own)):
+            plan_change("pos-events", state, settings)

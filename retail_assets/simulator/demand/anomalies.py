@@ -16,21 +16,17 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from retail_assets.contracts.tables import Table
 from retail_assets.contracts.types import FLOAT64, STRING, TIMESTAMP, Column, polars_schema
 from retail_assets.simulator.randomness import BLOCK_DAYS, Purpose, stream
-from retail_assets.simulator.scenario import Scenario
+from retail_assets.simulator.runs import Floats, Ints
+from retail_assets.simulator.scenario import DAYS_PER_YEAR, Scenario
 from retail_assets.simulator.world.world import World
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
-_DAYS_PER_YEAR: Final = 365.25
 
 
 class AnomalyKind(StrEnum):
@@ -60,6 +56,7 @@ TRUTH_ANOMALIES: Final = Table(
         Column("register_id", STRING, "At which till; null where none is to blame.", nullable=True),
         Column("category", STRING, "Which category, where it concerns a whole one.", nullable=True),
         Column("product_id", STRING, "Which product, where it concerns a single one.", nullable=True),
+        Column("supplier_id", STRING, "Whose deliveries, where it concerns those.", nullable=True),
         Column("starts_at", TIMESTAMP, "First instant."),
         Column("ends_at", TIMESTAMP, "Last instant, exclusive."),
         Column("size", FLOAT64, "How much, in the unit of its kind.", minimum=0),
@@ -78,8 +75,8 @@ class Anomaly:
         store: place in `world.stores`.
         register: which till of the store, counted from 0; None where none is to blame.
         category: which category, where it concerns a whole one.
-        product: place in `world.products`, where it concerns a single one. A missed delivery without product or
-            category is a truck that doesn't come.
+        product: place in `world.products`, where it concerns a single one.
+        supplier: place in `world.suppliers` of the one whose deliveries it concerns.
         first_day: counted from the scenario's first date.
         last_day: inclusive.
         from_ms: first instant on the first day, milliseconds since local midnight.
@@ -95,6 +92,7 @@ class Anomaly:
     register: int | None
     category: str | None
     product: int | None
+    supplier: int | None
     first_day: int
     last_day: int
     from_ms: int
@@ -119,7 +117,7 @@ class _Nature:
     days: tuple[int, int]
     size: tuple[float, float]
     category_share: float = 0.0
-    truck_share: float = 0.0
+    of_supplier: bool = False
     at_till: bool = False
 
 
@@ -130,7 +128,7 @@ _NATURES: Final = {
     AnomalyKind.THEFT: _Nature(days=(4, 14), size=(0.4, 1.2)),
     AnomalyKind.PRICE_ERROR: _Nature(days=(1, 6), size=(0.1, 10.0)),
     AnomalyKind.SILENT_TILL: _Nature(days=(1, 1), size=(1.0, 1.0), at_till=True),
-    AnomalyKind.MISSED_DELIVERY: _Nature(days=(3, 12), size=(1.0, 1.0), truck_share=0.3),
+    AnomalyKind.MISSED_DELIVERY: _Nature(days=(3, 12), size=(1.0, 1.0), of_supplier=True),
 }
 
 
@@ -163,6 +161,9 @@ class AnomalyPlan:
         self._store_ids = world.stores["store_id"].to_list()
         self._zones = world.stores["time_zone"].to_list()
         self._product_ids = world.products["product_id"].to_list()
+        self._supplier_ids = world.suppliers["supplier_id"].to_list()
+        suppliers = [self._supplier_ids.index(supplier_id) for supplier_id in world.products["supplier_id"]]
+        self._supplier_of = np.array(suppliers, dtype=np.int64)
         names = world.products["category"].to_list()
         self._categories = sorted(set(names))
         self._category_of = np.array([self._categories.index(name) for name in names], dtype=np.int64)
@@ -183,6 +184,8 @@ class AnomalyPlan:
         """Return the places in `world.products` of what an anomaly concerns; all, where it says nothing."""
         if anomaly.product is not None:
             return np.array([anomaly.product], dtype=np.int64)
+        if anomaly.supplier is not None:
+            return np.flatnonzero(self._supplier_of == anomaly.supplier).astype(np.int64)
         if anomaly.category is not None:
             return np.flatnonzero(self._category_of == self._categories.index(anomaly.category)).astype(np.int64)
         return np.arange(self._category_of.size, dtype=np.int64)
@@ -222,6 +225,7 @@ class AnomalyPlan:
             "register_id": None if anomaly.register is None else f"{store_id}-R{anomaly.register + 1:02d}",
             "category": anomaly.category,
             "product_id": None if anomaly.product is None else self._product_ids[anomaly.product],
+            "supplier_id": None if anomaly.supplier is None else self._supplier_ids[anomaly.supplier],
             "starts_at": self._instant(anomaly.store, anomaly.first_day, anomaly.from_ms),
             "ends_at": self._instant(anomaly.store, anomaly.last_day, anomaly.until_ms),
             "size": anomaly.size,
@@ -237,7 +241,7 @@ class AnomalyPlan:
         drawn = [
             anomaly
             for kind, rate in self._rates.items()
-            for anomaly in self._draw_kind(kind, rng.poisson(rate * BLOCK_DAYS / _DAYS_PER_YEAR), store, block, rng)
+            for anomaly in self._draw_kind(kind, rng.poisson(rate * BLOCK_DAYS / DAYS_PER_YEAR), store, block, rng)
         ]
         return tuple(sorted(drawn, key=lambda anomaly: (anomaly.first_day, anomaly.anomaly_id)))
 
@@ -248,7 +252,7 @@ class AnomalyPlan:
         for number in range(count):
             first_day = block * BLOCK_DAYS + int(rng.integers(BLOCK_DAYS))
             length = int(rng.integers(nature.days[0], nature.days[1] + 1))
-            category, product = self._draw_goods(nature, store, first_day, rng)
+            category, product, supplier = self._draw_goods(nature, store, first_day, rng)
             from_ms, until_ms, register = 0, _DAY_MS, None
             if nature.at_till:
                 from_ms, until_ms, register = self._draw_till(store, rng)
@@ -259,6 +263,7 @@ class AnomalyPlan:
                 register=register,
                 category=category,
                 product=product,
+                supplier=supplier,
                 first_day=first_day,
                 last_day=first_day + length - 1,
                 from_ms=from_ms,
@@ -268,20 +273,22 @@ class AnomalyPlan:
 
     def _draw_goods(
         self, nature: _Nature, store: int, day: int, rng: np.random.Generator
-    ) -> tuple[str | None, int | None]:
-        """Draw a category, a product that is on sale, or neither."""
+    ) -> tuple[str | None, int | None, int | None]:
+        """Draw a product that is on sale, the category or the supplier of one, or none of them."""
         chance, place = rng.random(2)
-        if nature.at_till or chance < nature.truck_share:
-            return None, None
+        if nature.at_till:
+            return None, None, None
         on_sale = (self._starts[store] <= day) & (day < self._ends[store])
         # What hardly sells is as often hit in real stores, but nobody could tell.
         weights = np.cumsum(np.where(on_sale, self._base[store], 0.0))
         if weights[-1] == 0.0:
-            return None, None
+            return None, None, None
         product = int(np.searchsorted(weights, place * weights[-1], side="right"))
+        if nature.of_supplier:
+            return None, None, int(self._supplier_of[product])
         if chance > 1.0 - nature.category_share:
-            return self._categories[self._category_of[product]], None
-        return None, product
+            return self._categories[self._category_of[product]], None, None
+        return None, product, None
 
     def _draw_till(self, store: int, rng: np.random.Generator) -> tuple[int, int, int]:
         """Draw one to five hours of trade and a till."""

@@ -11,24 +11,20 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from retail_assets.simulator.noise import autoregression
 from retail_assets.simulator.randomness import BLOCK_DAYS, Purpose
-from retail_assets.simulator.scenario import Scenario
+from retail_assets.simulator.runs import Floats, Ints
+from retail_assets.simulator.scenario import DAYS_PER_YEAR, Scenario
 from retail_assets.simulator.world.assortment import Subcategory
 from retail_assets.simulator.world.weather import WeatherBlock
 from retail_assets.simulator.world.world import World, public_holidays
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 #: What customers want from Monday to Sunday, before it is normalised to a mean of one. More of it is lost late in the
 #: week, when shelves are emptier, than at its beginning.
 WEEKDAY_INDEX: Final = (0.91, 0.87, 0.87, 0.89, 1.03, 1.24, 1.20)
 
 _MIDSUMMER: Final = 196  # day of the year of the season's peak, mid-July
-_DAYS_PER_YEAR: Final = 365.25
 _DAYS_BEFORE_HOLIDAY: Final = (1.3, 1.1)  # the day before, and two days before
 _ADVENT_PEAK: Final = (12, 20)
 _ADVENT_SPREAD_DAYS: Final = 10.0
@@ -116,7 +112,7 @@ class DayEffects:
 
 def _year(dates: list[date]) -> Floats:
     """Return the place in the yearly season: 1 at midsummer, -1 at midwinter."""
-    phase = np.array([(day.timetuple().tm_yday - _MIDSUMMER) / _DAYS_PER_YEAR for day in dates])
+    phase = np.array([(day.timetuple().tm_yday - _MIDSUMMER) / DAYS_PER_YEAR for day in dates])
     return np.asarray(np.cos(2.0 * np.pi * phase), dtype=np.float64)
 
 

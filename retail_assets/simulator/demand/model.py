@@ -1,7 +1,7 @@
 """What customers want to buy: a mean for every series and day, and a draw around it.
 
 Belongs here: uncensored demand, which nobody in a store ever sees. Does not belong here: what is sold of it
-(`ledger`). A series is one store and product; series are numbered store by store, in the order of the world's frames.
+(`stock`). A series is one store and product; series are numbered store by store, in the order of the world's frames.
 
 The log of the mean is a sum: the series' base, its trend and slow drift, what the day does to its subcategory
 (`effects`), promotions (`promotion_effects`), launch and fade-out. The draw is negative binomial around it. Days are
@@ -13,7 +13,6 @@ from statistics import NormalDist
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from scipy.special import expit
 
@@ -22,12 +21,9 @@ from retail_assets.simulator.demand.effects import DayEffects
 from retail_assets.simulator.demand.promotion_effects import PromotionEffects
 from retail_assets.simulator.noise import drift
 from retail_assets.simulator.randomness import BLOCK_DAYS, Purpose, stream
-from retail_assets.simulator.scenario import DemandSettings, Scenario
+from retail_assets.simulator.runs import Floats, Int32s, Ints
+from retail_assets.simulator.scenario import DAYS_PER_YEAR, DemandSettings, Scenario
 from retail_assets.simulator.world.world import World
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Int32s = npt.NDArray[np.int32]
 
 #: A series without an end: the day after its last lies beyond every scenario.
 NEVER: Final = 2**31
@@ -49,7 +45,6 @@ _LAUNCH_STARTS_AT: Final = 0.35
 _LAUNCH_DAYS: Final = 20.0
 _FADE_ENDS_AT: Final = 0.25
 _FADE_DAYS: Final = 56
-_DAYS_PER_YEAR: Final = 365.25
 _WEEKDAYS: Final = 7
 _ROUNDS_OF_BALANCING: Final = 5
 
@@ -116,7 +111,7 @@ class DemandModel:
         promotion, log_mean = self._promotions.block(store, block)
         log_mean += self._log_base[store]
         log_mean += self._effects.block(store, block)[:, self._subcategory_of]
-        log_mean += np.outer(days / _DAYS_PER_YEAR, self._trend)
+        log_mean += np.outer(days / DAYS_PER_YEAR, self._trend)
         log_mean += self._week[(self._first_weekday + days) % _WEEKDAYS]
         self._add_lives(log_mean, store, days)
         mean = np.exp(log_mean)
@@ -137,56 +132,6 @@ class DemandModel:
         old = self._ending
         left = np.clip((self.ends[store, old] - days[:, None]) / _FADE_DAYS, 0.0, 1.0)
         log_mean[:, old] += np.log(_FADE_ENDS_AT + (1.0 - _FADE_ENDS_AT) * left)
-
-
-@dataclass(frozen=True)
-class Demand:
-    """Demand of all series on all days of a scenario.
-
-    Attributes:
-        units: what customers want, whole units, days x series; 0 before a series begins and after it ends.
-        base: a series' mean per day before season, promotions and holidays, by series; what a buyer would plan with.
-        starts: the day on which a series begins, counted from the scenario's first, by series.
-        promotion: the row of `world.promotions` that applies, days x series; -1 where none does.
-    """
-
-    units: Int32s
-    base: Floats
-    starts: Ints
-    promotion: Int32s
-
-
-def draw_demand(scenario: Scenario, world: World) -> Demand:
-    """Draw the demand of all series and days at once. Memory grows with the days, unlike that of `DemandModel`."""
-    model = DemandModel(scenario, world)
-    units = np.zeros((scenario.days, scenario.stores, scenario.products), dtype=np.int32)
-    promotion = np.full_like(units, -1)
-    for store in range(scenario.stores):
-        for block in range(-(-scenario.days // BLOCK_DAYS)):
-            drawn = model.block(store, block)
-            days = slice(block * BLOCK_DAYS, min((block + 1) * BLOCK_DAYS, scenario.days))
-            units[days, store] = drawn.units[: days.stop - days.start]
-            promotion[days, store] = drawn.promotion[: days.stop - days.start]
-    return Demand(
-        units=units.reshape(scenario.days, -1),
-        base=model.base.ravel(),
-        starts=model.starts.ravel(),
-        promotion=promotion.reshape(scenario.days, -1),
-    )
-
-
-def truth_frame(scenario: Scenario, world: World, demand: Demand) -> pl.DataFrame:
-    """Return uncensored demand: one row per series and day since it began, with whole units as `demand`."""
-    days, series = np.nonzero(np.arange(scenario.days)[:, None] >= demand.starts[None, :])
-    stores, products = np.divmod(series, scenario.products)
-    return pl.DataFrame(
-        {
-            "store_id": world.stores["store_id"].gather(stores),
-            "product_id": world.products["product_id"].gather(products),
-            "business_date": pl.Series(scenario.dates, dtype=pl.Date).gather(days),
-            "demand": demand.units[days, series],
-        }
-    )
 
 
 def _base(scenario: Scenario, world: World, rng: np.random.Generator) -> Floats:

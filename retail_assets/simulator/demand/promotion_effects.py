@@ -7,15 +7,11 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from retail_assets.simulator.randomness import BLOCK_DAYS, Purpose, stream
+from retail_assets.simulator.runs import Floats, Int32s, Ints
 from retail_assets.simulator.scenario import Scenario
 from retail_assets.simulator.world.world import World
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Int32s = npt.NDArray[np.int32]
 
 _NONE: Final = -1
 _WEEK: Final = 7

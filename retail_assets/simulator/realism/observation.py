@@ -12,6 +12,7 @@ bring back are counted, but not taken off: a return says nothing of what was wan
 from a movement that leaves nothing on hand by the store's books until the next that leaves something.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -35,6 +36,7 @@ from retail_assets.contracts.tables import (
 #: Messages that are read at a time; whole dates, so a date with more is read alone.
 STRETCH_ROWS: Final = 1_000_000
 
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _BYTES_PER_ROW: Final = 30  # of a compressed file, where its writer didn't count the rows
 UTC_MICROS: Final = pl.Datetime("us", "UTC")
 _KEPT: Final = {
@@ -45,6 +47,15 @@ _KEPT: Final = {
 
 class ObservationError(Exception):
     """The lake can't be reported on. The message says what is missing and what to do."""
+
+
+def cause_of(error: Exception) -> str:
+    """Return what a store says is wrong, on one line: delta-rs tells it through all its layers, the cause last."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    plain = _COLOUR.sub("", str(error))
+    lines = [re.sub(r"^\W+", "", line) for line in plain.splitlines() if line.strip()]
+    return ": ".join(dict.fromkeys((lines[0], lines[-1]))) if lines else type(error).__name__
 
 
 @dataclass
@@ -178,7 +189,7 @@ class _Lake:
                 f"{self._root} has no table {table.path}: write one with retail simulate history --lake URI"
             ) from None
         except (DeltaError, OSError) as error:
-            raise ObservationError(f"{self._root}/{table.path} can't be read: {error}") from None
+            raise ObservationError(f"{self._root}/{table.path} can't be read: {cause_of(error)}") from None
 
     def whole(self, table: Table) -> pl.DataFrame:
         return pl.scan_delta(self._open(table)).collect()

@@ -11,6 +11,7 @@ from retail_assets.simulator.realism.statistics import CLASSES, LAGS, Statistics
 
 _M5: Final = "M5 (Walmart)"
 _M5_BETTER: Final = "M5, better sellers, 5 years"
+_NOT_PUBLISHED: Final = "asked for by this project alone"
 _CLASS_SHARES: Final = {"intermittent": 0.44, "lumpy": 0.19, "erratic": 0.19, "smooth": 0.18}
 _CLASS_ROOM: Final = 0.12
 _WEEKDAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -141,6 +142,16 @@ def figures_of_stock(statistics: Statistics, rise: float | None) -> list[Figure]
             statistics.stockout_series_days_share,
             0.05,
             0.12,
+            "-",
+            _NOT_PUBLISHED,
+            percent=True,
+        ),
+        Figure(
+            "stockout_time_share",
+            "hours of trade with an empty shelf",
+            statistics.stockout_time_share,
+            0.04,
+            0.12,
             "8.3 %",
             "worldwide, at a moment (Gruen 2002)",
             percent=True,
@@ -151,7 +162,7 @@ def figures_of_stock(statistics: Statistics, rise: float | None) -> list[Figure]
             rise,
             1.0,
             None,
-            "42 % / 5 %",
-            "fresh food, night and morning",
+            "-",
+            _NOT_PUBLISHED,
         ),
     ]

@@ -25,6 +25,10 @@ from retail_assets.simulator.realism.store_days import StoreDays, days_by_store
 
 #: How far back the story of one product goes.
 STORY_DAYS: Final = 182
+#: With fewer series, the share of a class has a standard error of over two points, and single products decide; with
+#: fewer days than a year, seasons and holidays aren't all there.
+LEAST_SERIES: Final = 500
+LEAST_DAYS: Final = 365
 
 # A product whose story is worth a chart: promoted for a week, out of stock at times, but not most of the time.
 _STORY_PROMOTION_DAYS: Final = 7
@@ -80,6 +84,11 @@ class Findings:
     story: Story | None
 
     @property
+    def too_small(self) -> bool:
+        """Whether there are too few series or days for the figures to mean much."""
+        return self.counts["series"] < LEAST_SERIES or (self.last_date - self.first_date).days + 1 < LEAST_DAYS
+
+    @property
     def stockouts_by_hour(self) -> list[dict[str, Any]]:
         """The share of series whose shelf is empty at each full hour of the stores' clocks, all formats together.
 
@@ -113,6 +122,7 @@ class Findings:
             "first_date": self.first_date.isoformat(),
             "last_date": self.last_date.isoformat(),
             "counts": self.counts,
+            "too_small": self.too_small,
             "statistics": asdict(self.statistics),
             "stockouts_by_hour": self.stockouts_by_hour,
             "stockout_share_at_opening": self.stockout_share_when("opening"),
@@ -190,6 +200,13 @@ def write_table(findings: Findings, console: Console) -> None:
             figure.label, _shown(figure.measured, figure), _range(figure), figure.published, figure.source, mark
         )
     console.print(grid)
+    if findings.too_small:
+        console.print(
+            f"\nWith under {LEAST_SERIES} series or {LEAST_DAYS} days, the figures mean little; the preset demo has "
+            "enough.",
+            highlight=False,
+            soft_wrap=True,
+        )
     hours = [f"{row['hour']} h {row['share'] * 100:.1f}" for row in findings.stockouts_by_hour if row["all_stores"]]
     console.print(
         f"\nEmpty shelves while all stores trade, per cent: {', '.join(hours) or 'none'}",

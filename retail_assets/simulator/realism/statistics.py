@@ -10,7 +10,9 @@ A frame of days has one row per series and day, without gaps between a series' f
 - `date`: the business date;
 - `units`: units sold that day, zero on days without a sale;
 - `on_promotion`: whether a promotion ran;
-- `stocked_out`: whether the shelf was empty at any time of trade; null where nobody knows.
+- `open_hours`: hours of trade that day;
+- `empty_hours`: how many of them the shelf was empty; null where nobody knows;
+- `stocked_out`: whether it was empty at any time of trade; null where nobody knows.
 
 A series is judged over all its days, those with an empty shelf among them, as one has to where only sales are known.
 """
@@ -53,6 +55,8 @@ class Statistics:
         autocorrelation: mean over series of each one's own autocorrelation, by lag in days.
         promotion_lift_median: median over series of units on promotion over units without.
         stockout_series_days_share: share of series-days on which the shelf was empty at some time of trade.
+        stockout_time_share: hours of trade with an empty shelf over all hours of trade, of all series: the share that
+            is empty at a moment, on average.
     """
 
     zero_share: float | None
@@ -64,6 +68,7 @@ class Statistics:
     autocorrelation: dict[int, float | None]
     promotion_lift_median: float | None
     stockout_series_days_share: float | None
+    stockout_time_share: float | None
 
 
 def series_statistics(days: pl.DataFrame) -> pl.DataFrame:
@@ -76,8 +81,9 @@ def series_statistics(days: pl.DataFrame) -> pl.DataFrame:
         One row per series, in the order of the series: `days`, `units`, `mean` and `variance` of a day's units (sample
         variance), `sale_days`, `adi` (days over days with a sale), `size_cv2` (squared coefficient of variation of the
         units of days with a sale; 0 where there is one such day), `demand_class`, `acf_1`, `acf_7`, `acf_28`,
-        `promotion_days`, `promotion_lift`, `stockout_days`, `stockout_known_days`. Null is what a series can't tell:
-        one that never sold has no class, one that never varies no autocorrelation.
+        `promotion_days`, `promotion_lift`, `stockout_days`, `stockout_known_days`, `stockout_hours`,
+        `stockout_known_hours`. Null is what a series can't tell: one that never sold has no class, one that never
+        varies no autocorrelation.
     """
     ordered = days.sort(*SERIES, "date").with_columns(pl.col("units").cast(pl.Float64))
     units = pl.col("units")
@@ -92,6 +98,8 @@ def series_statistics(days: pl.DataFrame) -> pl.DataFrame:
         **{f"acf_{lag}": _autocorrelation(units, lag) for lag in LAGS},
         stockout_days=pl.col("stocked_out").sum().cast(pl.Int64),
         stockout_known_days=pl.col("stocked_out").count().cast(pl.Int64),
+        stockout_hours=pl.col("empty_hours").sum(),
+        stockout_known_hours=pl.col("open_hours").filter(pl.col("empty_hours").is_not_null()).sum(),
     )
     sold = pl.col("sale_days") > 0
     long_enough = (pl.col("days") >= LEAST_DAYS_FOR_LAGS) & (pl.col("variance") > 0)
@@ -177,6 +185,7 @@ def summarise(series: pl.DataFrame, totals: pl.DataFrame) -> Statistics:
     """
     days, sale_days = int(series["days"].sum()), int(series["sale_days"].sum())
     empty, known = int(series["stockout_days"].sum()), int(series["stockout_known_days"].sum())
+    empty_hours, known_hours = float(series["stockout_hours"].sum()), float(series["stockout_known_hours"].sum())
     return Statistics(
         zero_share=1 - sale_days / days if days else None,
         class_shares=class_shares(series),
@@ -189,6 +198,7 @@ def summarise(series: pl.DataFrame, totals: pl.DataFrame) -> Statistics:
         autocorrelation={lag: _mean(series[f"acf_{lag}"]) for lag in LAGS},
         promotion_lift_median=_median(series["promotion_lift"]),
         stockout_series_days_share=empty / known if known else None,
+        stockout_time_share=empty_hours / known_hours if known_hours else None,
     )
 
 

@@ -19,6 +19,7 @@ from retail_assets.simulator.realism.observation import UTC_MICROS, Observation
 
 #: Last day of a product's life, in catalogues that have one.
 _LAST_DAY_COLUMN: Final = "discontinued_on"
+_HOUR: Final = 3_600_000_000  # microseconds
 
 
 @dataclass(frozen=True)
@@ -128,20 +129,25 @@ class _Store:
         """Return the store's frame of days."""
         keys = ["product_id", "date"]
         promoted = self._promoted_days().with_columns(on_promotion=pl.lit(value=True))
-        empty = self._empty_days().with_columns(stocked_out=pl.lit(value=True))
+        hours = self._hours.select(
+            "date", open_hours=(pl.col("closes") - pl.col("opens")).dt.total_microseconds() / _HOUR
+        )
         return (
             self.spans.select("product_id", "known", date=pl.date_ranges("first", "last"))
             .explode("date")
             .join(self._sold, on=keys, how="left")
             .join(promoted, on=keys, how="left")
-            .join(empty, on=keys, how="left")
+            .join(self._empty_hours(), on=keys, how="left")
+            .join(hours, on="date", how="left")
             .select(
                 pl.lit(self._store_id).alias("store_id"),
                 *keys,
                 pl.col("units").fill_null(0.0),
                 pl.col("on_promotion").fill_null(value=False),
-                pl.when(pl.col("date") >= pl.col("known")).then(pl.col("stocked_out").fill_null(value=False)),
+                "open_hours",
+                pl.when(pl.col("date") >= pl.col("known")).then(pl.col("empty_hours").fill_null(0.0)),
             )
+            .with_columns(stocked_out=pl.col("empty_hours") > 0)
         )
 
     def _promoted_days(self) -> pl.DataFrame:
@@ -157,23 +163,28 @@ class _Store:
             .unique()
         )
 
-    def _empty_days(self) -> pl.DataFrame:
-        """Return the days on which a shelf was empty at some time of trade: `product_id`, `date`."""
+    def _empty_hours(self) -> pl.DataFrame:
+        """Return the days with an empty shelf at some time of trade: `product_id`, `date`, `empty_hours`."""
         opens, closes = (_micros(self._hours[name]) for name in ("opens", "closes"))
         first = np.searchsorted(closes, _micros(self._empty["from"]), side="right")
         last = np.searchsorted(opens, _micros(self._empty["to"]), side="left") - 1
         base = self._observation.first_date
         return (
-            self._empty.select("product_id", first=pl.Series(first), last=pl.Series(last))
+            self._empty.with_columns(first=pl.Series(first), last=pl.Series(last))
             .filter(pl.col("last") >= pl.col("first"))
             .select(
                 "product_id",
+                "from",
+                "to",
                 date=pl.date_ranges(
                     pl.lit(base) + pl.duration(days=pl.col("first")), pl.lit(base) + pl.duration(days=pl.col("last"))
                 ),
             )
             .explode("date")
-            .unique()
+            .join(self._hours.with_columns(opens=pl.Series(opens), closes=pl.Series(closes)), on="date")
+            .with_columns(empty=pl.min_horizontal("to", "closes") - pl.max_horizontal("from", "opens"))
+            .group_by("product_id", "date")
+            .agg(empty_hours=pl.col("empty").sum() / _HOUR)
         )
 
     def clock(self) -> pl.DataFrame:

@@ -5,7 +5,7 @@ customers want (`demand`, `shopping`), mornings and evenings (`stockroom`), trad
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import numpy as np
@@ -56,11 +56,11 @@ class Ledger:
             state: where to go on; without one, the first day comes next.
         """
         self._scenario, self._demand, self._cluster = scenario, demand, cluster
-        self._mishaps = lru_cache(_BLOCKS_AT_HAND)(
-            lambda block: Mishaps(scenario.seed, demand.anomalies, cluster, block)
-        )
         self._goods = Goods.of(world, demand, cluster)
         self._hours = TradingHours.of(world, cluster)
+        self._mishaps = lru_cache(_BLOCKS_AT_HAND)(
+            lambda block: Mishaps(scenario.seed, demand.anomalies, cluster, self._hours.registers, block)
+        )
         self._buyer = Buyer(scenario, world, cluster, self._goods, lambda block: self._mishaps(block).missed())
         self._stockroom = Stockroom(scenario, cluster, self._goods, self._hours, self._buyer)
         percent = (world.promotions["discount_share"] * 100).round().to_numpy().astype(np.int64)
@@ -77,7 +77,12 @@ class Ledger:
         before = state.on_shelf.copy()
         morning, receipts, came = self._stockroom.morning(state)
         today = DayWishes(
-            block.wishes, place, block.promotion[place], mishaps.prices(day, goods.price), block.scanned_twice
+            block.wishes,
+            place,
+            block.promotion[place],
+            mishaps.prices(day, goods.price),
+            block.scanned_twice,
+            partial(mishaps.tills_that_answer, day),
         )
         traded = self._tills.trade(state, today)
         evening = self._stockroom.evening(state, before, came, mishaps.stolen(day, goods))
@@ -114,7 +119,7 @@ class Ledger:
                 units=units,
                 promotion=np.concatenate([store.promotion for store in stores], axis=1),
                 # Which till is silent is settled first: its customers may meet a scanner that counts twice.
-                wishes=(wishes := mishaps.moved_to_other_tills(wishes, self._hours.registers)),
+                wishes=(wishes := mishaps.served(wishes)),
                 scanned_twice=mishaps.scanned_twice(wishes),
             )
         return self._block

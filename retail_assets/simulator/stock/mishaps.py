@@ -13,7 +13,8 @@ import numpy as np
 from retail_assets.simulator.clusters import Cluster
 from retail_assets.simulator.demand.anomalies import Anomaly, AnomalyKind, AnomalyPlan
 from retail_assets.simulator.randomness import BLOCK_DAYS, Purpose, stream
-from retail_assets.simulator.runs import NOTHING, Bools, Floats, Ints
+from retail_assets.simulator.runs import NOTHING, Bools, Floats, Ints, Whole
+from retail_assets.simulator.stock.daybook import NONE
 from retail_assets.simulator.stock.goods import Goods
 from retail_assets.simulator.stock.shopping import Wishes
 
@@ -31,15 +32,17 @@ _KINDS: Final = frozenset(
 class Mishaps:
     """The anomalies of one cluster's stock and tills in one block of days."""
 
-    def __init__(self, seed: int, plan: AnomalyPlan, cluster: Cluster, block: int) -> None:
+    def __init__(self, seed: int, plan: AnomalyPlan, cluster: Cluster, registers: Ints, block: int) -> None:
         """Look up what goes on in the block.
 
         Args:
             seed: the scenario's.
             plan: what goes wrong, when and where.
             cluster: whose stores.
+            registers: how many tills each store has.
             block: which block of days.
         """
+        self._registers = registers
         self._seed, self._plan, self._cluster, self._block = seed, plan, cluster, block
         self._first = block * BLOCK_DAYS
         self._of: dict[AnomalyKind, list[Anomaly]] = defaultdict(list)
@@ -56,21 +59,53 @@ class Mishaps:
         """Return the series that an anomaly concerns."""
         return (anomaly.store - self._cluster.first_store) * self._cluster.products + self._plan.products_of(anomaly)
 
-    def moved_to_other_tills(self, wishes: Wishes, registers: Ints) -> Wishes:
-        """Send customers of a silent till to the one beside it. A store's only till goes on selling, and says so."""
-        register = wishes.register.copy()
-        for anomaly, baskets in self._baskets(AnomalyKind.SILENT_TILL, wishes):
-            tills = int(registers[anomaly.store - self._cluster.first_store])
-            register[baskets] = (wishes.register[baskets] + 1) % tills
-        return replace(wishes, register=register)
+    def tills_that_answer(self, day: int, store: Whole, register: Whole, at: Ints) -> Ints:
+        """Return the till that serves each customer: the one wanted, or the next in number that isn't silent.
+
+        Args:
+            day: must lie in the block.
+            store: where each customer is, counted within the cluster.
+            register: the till wanted.
+            at: when, milliseconds since local midnight.
+
+        Returns:
+            Tills counted from 0 within the store; -1 while all of the store's are silent.
+        """
+        found = register.astype(np.int64)
+        silences = self.on(AnomalyKind.SILENT_TILL, day)
+        for silent_store in {anomaly.store - self._cluster.first_store for anomaly in silences}:
+            rows = np.flatnonzero(store == silent_store)
+            tills = int(self._registers[silent_store])
+            silent = np.zeros((rows.size, tills), dtype=np.bool_)
+            for anomaly in silences:
+                if anomaly.store - self._cluster.first_store == silent_store:
+                    first_ms, after_ms = anomaly.window_ms(day)
+                    silent[:, anomaly.register] |= (at[rows] >= first_ms) & (at[rows] < after_ms)
+            choices = (found[rows][:, None] + np.arange(tills)) % tills
+            answers = ~np.take_along_axis(silent, choices, axis=1)
+            chosen = choices[np.arange(rows.size), answers.argmax(axis=1)]
+            found[rows] = np.where(answers.any(axis=1), chosen, NONE)
+        return found
+
+    def served(self, wishes: Wishes) -> Wishes:
+        """Send customers of a silent till to another one; where all are silent, they leave without anything."""
+        register, quantity = wishes.register.copy(), wishes.quantity.copy()
+        for place in range(BLOCK_DAYS):
+            day, baskets = self._first + place, slice(*wishes.first_basket[place : place + 2])
+            if self.on(AnomalyKind.SILENT_TILL, day):
+                register[baskets] = self.tills_that_answer(
+                    day, wishes.store[baskets], wishes.register[baskets], wishes.at[baskets]
+                )
+        quantity[register[wishes.basket] == NONE] = 0
+        return replace(wishes, register=register, quantity=quantity)
 
     def scanned_twice(self, wishes: Wishes) -> Bools:
         """Return which lines a till counts twice."""
         twice = np.zeros(wishes.basket.size, dtype=np.bool_)
         rng = stream(self._seed, Purpose.DOUBLE_SCANS, self._cluster.number, self._block)
-        for anomaly, baskets in self._baskets(AnomalyKind.DOUBLE_SCAN, wishes):
+        for anomaly in self._of[AnomalyKind.DOUBLE_SCAN]:
             hit = np.zeros(wishes.store.size, dtype=np.bool_)
-            hit[baskets] = True
+            hit[self._at_till(anomaly, wishes)] = True
             lines = np.flatnonzero(hit[wishes.basket])
             twice[lines[rng.random(lines.size) < anomaly.size]] = True
         return twice
@@ -107,23 +142,18 @@ class Mishaps:
             rows[:, self.series_of(anomaly)] = np.maximum(rows[:, self.series_of(anomaly)], anomaly.size)
         return share
 
-    def _baskets(self, kind: AnomalyKind, wishes: Wishes) -> list[tuple[Anomaly, Ints]]:
-        """Return the baskets of each anomaly's till, day and hours."""
-        found = []
-        for anomaly in self._of[kind]:
-            parts = [NOTHING]
-            for day in range(
-                max(anomaly.first_day, self._first), min(anomaly.last_day, self._first + BLOCK_DAYS - 1) + 1
-            ):
-                start, after = wishes.first_basket[day - self._first : day - self._first + 2]
-                first_ms, after_ms = anomaly.window_ms(day)
-                at = wishes.at[start:after]
-                here = (
-                    (wishes.store[start:after] == anomaly.store - self._cluster.first_store)
-                    & (wishes.register[start:after] == anomaly.register)
-                    & (at >= first_ms)
-                    & (at < after_ms)
-                )
-                parts.append(start + np.flatnonzero(here))
-            found.append((anomaly, np.concatenate(parts)))
-        return found
+    def _at_till(self, anomaly: Anomaly, wishes: Wishes) -> Ints:
+        """Return the baskets of an anomaly's till, days and hours."""
+        parts = [NOTHING]
+        for day in range(max(anomaly.first_day, self._first), min(anomaly.last_day + 1, self._first + BLOCK_DAYS)):
+            start, after = wishes.first_basket[day - self._first : day - self._first + 2]
+            first_ms, after_ms = anomaly.window_ms(day)
+            at = wishes.at[start:after]
+            here = (
+                (wishes.store[start:after] == anomaly.store - self._cluster.first_store)
+                & (wishes.register[start:after] == anomaly.register)
+                & (at >= first_ms)
+                & (at < after_ms)
+            )
+            parts.append(start + np.flatnonzero(here))
+        return np.concatenate(parts)

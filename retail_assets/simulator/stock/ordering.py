@@ -1,9 +1,11 @@
 """The incumbent's way of ordering, and what suppliers make of the orders.
 
 Belongs here: the policy that the project's own decisions are judged against ("order up to 25 days of the trailing mean
-when below 11 days"), minimum orders, lead times, short and missing deliveries. Does not belong here: the shelf.
+when below 11 days", of what spoils sooner fewer), least orders, lead times, short and missing deliveries. Does not
+belong here: the shelf.
 
-The buyer knows the books, never the shelf: stock that the books only dream of is not ordered again.
+The buyer knows the books, never the shelf: stock that the books only dream of is not ordered again. Nor does the buyer
+look at the store's room: the incumbent's policy may order more than it holds.
 """
 
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from retail_assets.simulator.stock.goods import Goods, cents
 from retail_assets.simulator.stock.stock_state import TRAILING_DAYS, InTransit, StockState
 from retail_assets.simulator.world.world import World
 
-# What spoils is ordered by its shelf life instead, or nearly all of it would be thrown away.
+# What spoils is ordered for these shares of its shelf life at most, or nearly all of it would be thrown away.
 _FRESH_TARGET_SHARE: Final = 0.8
 _FRESH_TRIGGER_SHARE: Final = 0.45
 # The buyer's plan for a series without history is off by so much, in logs.
@@ -92,9 +94,9 @@ class Buyer:
     def order(self, state: StockState, day: int) -> Orders:
         """Order for series whose supplier takes orders today, and put the orders on their way.
 
-        Below 11 days of the trailing mean of what was sold, order up to 25 days of it, in whole packs. A series
-        without anything on hand or on order gets its least order even where the mean is zero, or it would never sell
-        again. What is about to be discontinued is not ordered.
+        Below the trigger's days of the trailing mean of what was sold, order up to the target's, in whole packs. A
+        series without anything on hand or on order gets its least order even where the mean is zero, or it would never
+        sell again. What is about to be discontinued is not ordered.
         """
         goods = self._goods
         rate = self.expected_rate(state, day)
@@ -122,7 +124,8 @@ class Buyer:
         """Bring each truck to the supplier's least value, or send none. Changes `packs`.
 
         First, what isn't low yet but has room below its target comes along, least cover first. Where that isn't
-        enough, the buyer waits, unless something has run out.
+        enough, the buyer waits, unless there is something of which nothing is on hand or on order: such a truck comes
+        below the least value.
         """
         goods = self._goods
         value = packs * goods.pack * goods.cost

@@ -1,6 +1,6 @@
 """How customers shop: what they want becomes lines, baskets and minutes of the day.
 
-Belongs here: everything between demand and the shelf. Does not belong here: whether the shelf has it (`ledger`).
+Belongs here: everything between demand and the shelf. Does not belong here: whether the shelf has it (`trade`).
 Times are milliseconds since local midnight. All of a block's days are drawn at once: none of it depends on stock.
 """
 
@@ -107,14 +107,14 @@ class Wishes:
     Attributes:
         basket: the basket of each line.
         series: what each line is of.
-        quantity: units of each line.
+        quantity: units of each line; 0 where no till answers.
         takes_substitute: whether the customer of each line takes something else where the shelf is empty.
         back_line: lines that are brought back, if their goods keep; ascending.
         back_after: days until then.
         back_share: which part of the line comes back, above 0 and up to 1.
         store: the store of each basket.
         at: when each basket is closed; unique within a day and store.
-        register: the till of each basket, counted from 0.
+        register: the till of each basket, counted from 0; -1 where none answers.
         payment: index into `PAYMENT_METHODS`.
         regretted: whether the basket is voided a minute later.
         first_line: first line of each day, and one more.

@@ -4,10 +4,9 @@ Belongs here: the state, whole: a cluster that is given it back goes on as if no
 here: what a day does to it (`ledger`), and anything that can be drawn again from the scenario.
 """
 
-import dataclasses
-import hashlib
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +14,25 @@ from typing import Any, Final
 import numpy as np
 
 from retail_assets.simulator.runs import NOTHING, Bools, Floats, Int32s, Ints
-from retail_assets.simulator.scenario import SIMULATOR_VERSION, Scenario
+from retail_assets.simulator.scenario import Scenario
 
 #: Counts up whenever the file's arrays change their meaning.
 STATE_VERSION: Final = 1
 #: How far back the buyer looks.
 TRAILING_DAYS: Final = 90
+
+
+#: What reading a file raises of which a part is missing or a bit has flipped.
+_DAMAGED: Final = (
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class StateError(Exception):
@@ -164,14 +176,6 @@ class StockState:
         )
 
 
-def course_fingerprint(scenario: Scenario) -> str:
-    """Return what stands for a scenario's course of events, however many days of it are asked for."""
-    ask = dataclasses.asdict(scenario) | {"first_date": scenario.first_date.isoformat(), "simulator": SIMULATOR_VERSION}
-    for not_drawn in ("last_date", "days"):
-        del ask[not_drawn]
-    return hashlib.sha256(json.dumps(ask, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
 def save_states(path: Path, scenario: Scenario, states: list[StockState]) -> None:
     """Write the states of all clusters at the end of a day. A write that is killed leaves the file of before.
 
@@ -180,7 +184,7 @@ def save_states(path: Path, scenario: Scenario, states: list[StockState]) -> Non
         scenario: whose course it is.
         states: by cluster, all of the same day.
     """
-    header = {"version": STATE_VERSION, "scenario": course_fingerprint(scenario), "clusters": len(states)}
+    header = {"version": STATE_VERSION, "scenario": scenario.course_fingerprint, "clusters": len(states)}
     arrays = {f"{n}/{name}": array for n, state in enumerate(states) for name, array in state._arrays().items()}  # noqa: SLF001 - the file is the state's own affair
     partial = path.with_name(path.name + ".part")
     with partial.open("wb") as file:
@@ -209,15 +213,16 @@ def load_states(path: Path, scenario: Scenario) -> list[StockState]:
             )
             for cluster in range(header["clusters"])
         ]
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise StateError(f"{path} holds no saved state: {error}; simulate from the first date again") from error
+    except _DAMAGED as error:
+        why = getattr(error, "strerror", None) or "it is something else, or damaged"
+        raise StateError(f"{path} holds no saved state ({why}): simulate from the first date again") from error
 
 
 def _check_header(path: Path, header: dict[str, Any], scenario: Scenario) -> None:
     if header["version"] != STATE_VERSION:
         raise StateError(f"{path} is of version {header['version']}, not {STATE_VERSION}: simulate again")
-    if header["scenario"] != course_fingerprint(scenario):
+    if header["scenario"] != scenario.course_fingerprint:
         raise StateError(
-            f"{path} was saved for scenario {header['scenario']}, not {course_fingerprint(scenario)}: "
+            f"{path} was saved for scenario {header['scenario']}, not {scenario.course_fingerprint}: "
             "a state goes with its own scenario and first date"
         )

@@ -1,7 +1,7 @@
 """What happens to stock while the stores are closed: deliveries, transfers, counts and corrections in the morning,
 waste and loss in the evening.
 
-Belongs here: movements that no customer has a part in. Does not belong here: trade (`ledger`) and ordering
+Belongs here: movements that no customer has a part in. Does not belong here: trade (`trade`) and ordering
 (`ordering`). Times are milliseconds since local midnight.
 
 The books are not the shelf. Theft and shrinkage take units from the shelf that the books go on carrying, until somebody
@@ -37,7 +37,7 @@ _DAYS_PER_WEEK: Final = 7
 # A series that should have sold so much since it last did is looked for with this probability a day.
 _SUSPICIOUS_UNITS: Final = 6.0
 _SUSPICIOUS_SHARE: Final = 0.3
-# A neighbour that helps out keeps what it needs until it would order itself, and gives so many days of sales.
+# A neighbour that helps out keeps what it would order up to itself, and gives so many days of the other's sales.
 _TRANSFER_DAYS: Final = 5.0
 
 # Local times of what happens while the stores are closed; no store opens before six or closes after eleven. Nothing

@@ -8,6 +8,7 @@ finds too little gets what is left, and goods that come back can be sold again. 
 is held at zero, which is worked out for all series at once.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from retail_assets.simulator.runs import (
     Bools,
     Int32s,
     Ints,
+    Whole,
     place_in_run,
     running_sum,
     stable_order,
@@ -60,6 +62,7 @@ class DayWishes:
         promotion: the row of `world.promotions` that applies, by series; -1 where none does.
         price: what the tills ask for one unit, in cents, by series.
         scanned_twice: whether a till counts a line twice, by line of the block.
+        till: the till that answers a customer, given the stores, the tills wanted and the times; -1 where none does.
     """
 
     wishes: Wishes
@@ -67,6 +70,7 @@ class DayWishes:
     promotion: Int32s
     price: Ints
     scanned_twice: Bools
+    till: Callable[[Whole, Whole, Ints], Ints]
 
     @property
     def lines(self) -> slice:
@@ -163,12 +167,16 @@ class _Baskets:
     Attributes:
         sales: how many are sales; the number of the first return.
         returns: what comes back, a basket for each line.
+        return_register: the till of each return.
         void_of: the sale that each void takes back.
+        void_register: the till of each void.
     """
 
     sales: int
     returns: ComingBack
+    return_register: Ints
     void_of: Ints
+    void_register: Ints
 
     @property
     def first_void(self) -> int:
@@ -201,11 +209,12 @@ class Tills:
         """Serve a day's customers, and change the state by what they take and bring."""
         store, on_shelf = self._goods.store, state.on_shelf
         sales = self._sales(today)
-        returns, back = self._returns(state, today)
+        returns, return_register, back = self._returns(state, today)
         lines = sales.merged([back], store)
         walk = _Walk.of(lines, on_shelf)
         instead = self._substitutes(today, state.day, lines, walk, on_shelf)
-        baskets, voided = self._voids(today, state.day, lines, walk, instead, returns)
+        void_of, void_register, voided = self._voids(today, state.day, lines, walk, instead, returns)
+        baskets = _Baskets(today.baskets.stop - today.baskets.start, returns, return_register, void_of, void_register)
         if instead.series.size or voided.series.size:
             lines = lines.merged([instead, voided], store)
             walk = _Walk.of(lines, on_shelf)
@@ -240,8 +249,11 @@ class Tills:
             row=np.arange(basket.size),
         )
 
-    def _returns(self, state: StockState, today: DayWishes) -> tuple[ComingBack, _Lines]:
-        """Give every line that comes back today a basket of its own, and a time."""
+    def _returns(self, state: StockState, today: DayWishes) -> tuple[ComingBack, Ints, _Lines]:
+        """Give every line that comes back today a basket of its own, a time, and the first till that answers.
+
+        Who finds all tills silent keeps the goods.
+        """
         due = state.coming_back.due == state.day
         returns: ComingBack = state.coming_back.taken(due)
         state.coming_back = state.coming_back.taken(~due)
@@ -249,10 +261,14 @@ class Tills:
         rng = stream(self._seed, Purpose.RETURNS, self._cluster.number, state.day)
         at = self._hours.draw_hours(stores, rng) * HOUR_MS + rng.integers(0, HOUR_MS, size=stores.size)
         at = distinct_times(at, stores, RETURN_RESIDUE)
+        register = today.till(stores, np.zeros_like(stores), at)
+        taken = register != NONE
+        returns, stores, at, register = returns.taken(taken), stores[taken], at[taken], register[taken]
         row = np.arange(stores.size)
         order = np.argsort(stores << AT_BITS | at)
         basket = today.baskets.stop - today.baskets.start + row
-        return returns, _Lines(returns.series[order], at[order], returns.quantity[order], basket[order], row[order])
+        lines = _Lines(returns.series[order], at[order], returns.quantity[order], basket[order], row[order])
+        return returns, register, lines
 
     def _substitutes(self, today: DayWishes, day: int, lines: _Lines, walk: _Walk, on_shelf: Ints) -> _Lines:
         """Let customers before an empty shelf take something else: what is nearest and was there in the morning.
@@ -280,11 +296,14 @@ class Tills:
 
     def _voids(
         self, today: DayWishes, day: int, lines: _Lines, walk: _Walk, instead: _Lines, returns: ComingBack
-    ) -> tuple[_Baskets, _Lines]:
-        """Void baskets a minute later, and return the lines that put their goods back.
+    ) -> tuple[Ints, Ints, _Lines]:
+        """Void baskets a minute later, at their own till or, where that has fallen silent, at another.
 
         Only baskets of goods that nobody lacked today: what is put back then changes nobody else's luck, and is exactly
-        what was taken.
+        what was taken. While all tills are silent, nothing is voided.
+
+        Returns:
+            The sale that each void takes back, the till of each void, and the lines that put their goods back.
         """
         wishes, of_day = today.wishes, today.baskets
         regretted = wishes.regretted[of_day].copy()
@@ -296,17 +315,21 @@ class Tills:
         unlucky = scarce[lines.series[rows]] | today.scanned_twice[today.lines.start + lines.row[rows]]
         regretted[lines.basket[rows[unlucky]]] = False
         void_of = np.flatnonzero(regretted)
-        baskets = _Baskets(count, returns, void_of)
-
-        rows = rows[regretted[lines.basket[rows]]]
         store = wishes.store[of_day][void_of].astype(np.int64)
         rng = stream(self._seed, Purpose.VOIDS, self._cluster.number, day)
         at = wishes.at[of_day][void_of] + rng.integers(*_VOID_AFTER_MS, size=void_of.size)
         at = distinct_times(at, store, VOID_RESIDUE)
+        register = today.till(store, wishes.register[of_day][void_of], at)
+        answered = register != NONE
+        regretted[void_of[~answered]] = False
+        void_of, at, register = void_of[answered], at[answered], register[answered]
+
+        rows = rows[regretted[lines.basket[rows]]]
         void = np.searchsorted(void_of, lines.basket[rows])
-        back = _Lines(lines.series[rows], at[void], -lines.change[rows], baskets.first_void + void, lines.row[rows])
+        first = count + returns.series.size
+        back = _Lines(lines.series[rows], at[void], -lines.change[rows], first + void, lines.row[rows])
         order = np.argsort(self._goods.store[back.series] << AT_BITS | back.at, kind="stable")
-        return baskets, _Lines(*(column[order] for column in back.columns()))
+        return void_of, register, _Lines(*(column[order] for column in back.columns()))
 
     def _counted_twice(self, today: DayWishes, lines: _Lines, walk: _Walk, baskets: _Baskets) -> Ints:
         """Return the units that a till's scanner adds to each line."""
@@ -354,11 +377,10 @@ class Tills:
         number_of = np.full(baskets.count, NONE, dtype=np.int64)
         number_of[raw] = place_in_run(store)
 
-        # A void happens where its sale did, a return at the first till.
         wishes, of_day = today.wishes, today.baskets
         none = np.zeros(baskets.returns.series.size, dtype=np.int64)
-        register, payment = wishes.register[of_day], wishes.payment[of_day]
-        register = np.concatenate([register, none, register[baskets.void_of]])
+        register = np.concatenate([wishes.register[of_day], baskets.return_register, baskets.void_register])
+        payment = wishes.payment[of_day]
         payment = np.concatenate([payment, none, payment[baskets.void_of]])
         no_sale = np.full(baskets.sales, NONE, dtype=np.int64)
         of_today = np.full(baskets.void_of.size, day, dtype=np.int64)

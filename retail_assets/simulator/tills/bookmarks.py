@@ -10,6 +10,7 @@ the topic itself says what came since. Without a bookmark (a first start, or the
 by default) a partition is read backwards until a message of the stream turns up.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from retail_assets.simulator.tills.producers import EventProducer, ProducerError, error_text
+from retail_assets.simulator.tills.producers import EventProducer, ProducerError
 from retail_assets.simulator.tills.readback import TopicReader
 
 NOTHING: Final = -1
@@ -85,19 +86,14 @@ class Bookmarks:
         self._producer = producer
         self._timeout_s = timeout_s
         self._begun: list[_Mark] = []
-        #: Why the last bookmarks were not taken, if they weren't.
-        self.trouble: str | None = None
         self._reader = TopicReader(bootstrap_servers, topic, GROUP.format(producer), timeout_s)
 
     def close(self) -> None:
         """Disconnect."""
         self._reader.consumer.close()
 
-    def find(self, on_search: Callable[[int, int], None] | None = None) -> Progress:
-        """Find out what the topic holds of the stream, and leave bookmarks there.
-
-        Args:
-            on_search: called with partitions that are done and partitions in all.
+    def find(self) -> Progress:
+        """Find out what the topic holds of the stream.
 
         Raises:
             ProducerError: the broker doesn't answer; the topic was cut short; or it was given more partitions while a
@@ -109,11 +105,10 @@ class Bookmarks:
             places = [reader.place(partition) for partition in range(reader.partitions)]
             kept = self._patiently(lambda: reader.consumer.committed(places, timeout=self._timeout_s))
             marks = [_Mark.read(place) for place in kept]
-            found: list[int] = []
-            for partition, (bounds, mark) in enumerate(zip(offsets, marks, strict=True)):
-                found.append(self._last(partition, bounds, mark))
-                if on_search is not None:
-                    on_search(partition + 1, reader.partitions)
+            found = [
+                self._last(partition, bounds, mark)
+                for partition, (bounds, mark) in enumerate(zip(offsets, marks, strict=True))
+            ]
         known = [mark for mark in marks if mark is not None]
         since = known[0].since if known else None
         if known and known[0].partitions != reader.partitions:
@@ -156,13 +151,11 @@ class Bookmarks:
             sequence = max(begun.sequence, sequence, position if producer.is_clear(partition) else NOTHING)
             mark = _Mark(max(begun.offset, offset + 1), sequence, producer.partitions, begun.since)
             marks.append(self._place(partition, mark))
-        try:
+        with contextlib.suppress(KafkaException):
             if wait:
                 self._reader.consumer.commit(offsets=marks, asynchronous=False)
             else:
                 self._reader.consumer.commit(offsets=marks, asynchronous=True)
-        except KafkaException as error:
-            self.trouble = error_text(error)
 
     def _last(self, partition: int, bounds: tuple[int, int], mark: _Mark | None) -> int:
         """Return the number of the stream's last message in a partition."""

@@ -11,7 +11,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import IntEnum, IntFlag
 from typing import Any, Final, Self
 
@@ -52,7 +52,8 @@ class Label(IntFlag):
     CLOCK_SKEW = 16
 
 
-_KIND_BITS: Final = 3
+#: The part of a label that says which kind of message it is; the rest are flags.
+KIND_BITS: Final = 3
 
 
 class _Fault(IntEnum):
@@ -98,7 +99,7 @@ class DirtCounts:
         kinds: Counter[int] = Counter()
         flags: Counter[int] = Counter()
         for label, count in labels.items():
-            kinds[label & _KIND_BITS] += count
+            kinds[label & KIND_BITS] += count
             for flag in (Label.LATE, Label.OUT_OF_ORDER, Label.CLOCK_SKEW):
                 flags[flag] += count if label & flag else 0
         return cls(
@@ -118,19 +119,7 @@ class DirtCounts:
 
     def __add__(self, other: "DirtCounts") -> "DirtCounts":
         """Add up field by field."""
-        return DirtCounts(*(mine + others for mine, others in zip(self.fields(), other.fields(), strict=True)))
-
-    def fields(self) -> tuple[int, ...]:
-        """Return the counts in the order of the attributes."""
-        return (
-            self.events,
-            self.duplicates,
-            self.malformed,
-            self.unknown_version,
-            self.late,
-            self.out_of_order,
-            self.clock_skew,
-        )
+        return DirtCounts(*(mine + others for mine, others in zip(astuple(self), astuple(other), strict=True)))
 
     def __str__(self) -> str:
         """Return one line that tells all."""
@@ -178,7 +167,7 @@ class Dirt:
         """Move some messages of one topic and day, and add others.
 
         Args:
-            topic: what the messages are of.
+            topic: what the messages are of: one of the contract's event topics.
             day: counted from the scenario's first date.
             messages: one for each event, in order of time: `due` (epoch ms), `label`, `store`, `key`, `value`.
 
@@ -188,7 +177,7 @@ class Dirt:
         count = messages.height
         if count == 0 or not any(vars(self._rates).values()):
             return messages
-        place = EVENT_TOPICS.index(topic) if topic in EVENT_TOPICS else len(EVENT_TOPICS)
+        place = EVENT_TOPICS.index(topic)
 
         def drawn(fault: _Fault, rate: float, span: tuple[int, int]) -> tuple[_Bools, npt.NDArray[np.int64]]:
             rng = stream(self._seed, Purpose.FAULTS, day, place, int(fault))

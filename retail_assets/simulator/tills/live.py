@@ -5,12 +5,13 @@ clock's arithmetic (`pacing`), what is known of earlier runs (`bookmarks`), the 
 at the end (`live_report`).
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -28,7 +29,14 @@ from retail_assets.contracts.events import (
 from retail_assets.contracts.topics import EVENT_TOPICS, Topic
 from retail_assets.simulator.scenario import SIMULATOR_VERSION, DirtRates, Scenario
 from retail_assets.simulator.tills.bookmarks import Bookmarks, Progress
-from retail_assets.simulator.tills.dirt import DUPLICATE_AFTER_MS, LATE_MS, UNKNOWN_VERSION, DirtCounts, Label
+from retail_assets.simulator.tills.dirt import (
+    DUPLICATE_AFTER_MS,
+    KIND_BITS,
+    LATE_MS,
+    UNKNOWN_VERSION,
+    DirtCounts,
+    Label,
+)
 from retail_assets.simulator.tills.live_report import LiveError, LiveProgress, LiveReport
 from retail_assets.simulator.tills.messages import HEADER_PRODUCER, HEADER_SEQUENCE
 from retail_assets.simulator.tills.pacing import BySpeed, Pace
@@ -50,7 +58,6 @@ _NAP_S: Final = 0.1
 _BOOKMARK_S: Final = 5.0
 _PROGRESS_S: Final = 1.0
 _SECOND_MS: Final = 1_000
-_KIND_BITS: Final = 3
 
 
 class Days(Protocol):
@@ -59,6 +66,13 @@ class Days(Protocol):
     @property
     def scenario(self) -> Scenario:
         """What is simulated."""
+
+    @property
+    def first_day(self) -> int:
+        """The first day that can be asked for, counted from the scenario's first date."""
+
+    def approach(self, on: date) -> Iterator[date]:
+        """Live through the days before a business date; yield each when it is over."""
 
     def day_events(self, on: date) -> DayEvents:
         """Return the events of one business date."""
@@ -83,6 +97,20 @@ class SimulatedDays:
     def last_date(self) -> date:
         """The scenario's last date."""
         return self.days.scenario.last_date
+
+    def approach(self, on: date) -> Iterator[date]:
+        """Live through the days before a business date; yield each when it is over.
+
+        Raises:
+            ProducerError: the date lies before the saved state that the simulation goes on from.
+        """
+        earliest = self.first_date + timedelta(days=self.days.first_day)
+        if on < earliest:
+            raise ProducerError(
+                f"the stream needs {on}, but the saved state goes on with {earliest}: leave out --state to live "
+                "through all days before"
+            )
+        return self.days.approach(on)
 
     def day(self, on: date) -> DayEvents:
         """Return the events of a business date."""
@@ -120,7 +148,9 @@ class LiveStream:
         bootstrap_servers: `host:port,…`.
         timeout_s: give up after so long without an answer or any progress.
         buffered_messages: messages of a topic that may wait for the broker.
-        on_progress: called about every second.
+        on_progress: called about every second while messages are sent.
+        on_approach: called about every second while days before the stream are lived through: the date that is over,
+            how many days are, and how many there are before the stream.
     """
 
     plan: StreamPlan
@@ -129,6 +159,7 @@ class LiveStream:
     timeout_s: float = TIMEOUT_S
     buffered_messages: int = 20_000
     on_progress: Callable[[LiveProgress], None] | None = None
+    on_approach: Callable[[date, int, int], None] | None = None
 
     def run(
         self,
@@ -141,7 +172,7 @@ class LiveStream:
 
         Args:
             since: the business date that the stream begins with; None for the date that it began with earlier, or the
-                source's last.
+                source's last. Once something is sent, it can't be another.
             until_ms: messages that are due at or after this time are left to a later run; None for no such time.
             pace_from: gives the pace, by the time when the first message is due, in epoch milliseconds.
             stop: set by whoever wants the run to end; what is offered by then is still confirmed.
@@ -149,7 +180,8 @@ class LiveStream:
         Raises:
             LiveError: the broker went away for too long, or refuses a message.
             ProducerError: no broker, no such topic, or the topics don't hold what they should.
-            ContractError: an event breaks the contract; nothing of its day was sent.
+            ContractError: an event breaks the contract; nothing of its day was sent. What was offered before this or
+                any other error that isn't the broker's is confirmed.
         """
         marks: list[Bookmarks] = []
         try:
@@ -157,8 +189,6 @@ class LiveStream:
                 marks.append(Bookmarks(self.bootstrap_servers, topic.name, self.name, self.timeout_s))  # noqa: PERF401 - closed
             there = [mark.find() for mark in marks]
             begun = self._since(since, there)
-            for mark, progress in zip(marks, there, strict=True):
-                mark.begin(progress, begun)
             run = _Run(self, marks, there, begun, stop)
             return run.to_the_end(until_ms, pace_from)
         finally:
@@ -166,16 +196,21 @@ class LiveStream:
                 mark.close()
 
     def _since(self, wanted: date | None, there: list[Progress]) -> date:
-        known = next((progress.since for progress in there if progress.since is not None), None)
+        # Who has sent nothing is bound to nothing, whatever an earlier run had in mind.
+        is_begun = any(max(progress.sequences) >= 0 for progress in there)
+        known = next((progress.since for progress in there if is_begun and progress.since is not None), None)
+        anew = (
+            f"to begin anew, delete the topics {', '.join(topic.name for topic in self.plan.topics)} and run "
+            "`retail topics apply`, or send another stream: other --dirt, another --format or another seed"
+        )
         if known is not None and wanted is not None and wanted != known:
             raise ProducerError(
-                f"stream {self.name} began with {known}, not {wanted}: leave out the date to go on with it, or delete "
-                "and create the topics"
+                f"stream {self.name} began with {known}, not {wanted}: leave out --from to go on with it; {anew}"
             )
-        if known is None and wanted is None and any(max(progress.sequences) >= 0 for progress in there):
+        if is_begun and known is None and wanted is None:
             raise ProducerError(
                 f"the topics hold a part of stream {self.name}, but the broker has forgotten with which date it began: "
-                "say it (--from), or delete and create the topics"
+                f"say it with --from; {anew}"
             )
         begun = known or wanted or self.plan.source.last_date
         if not self.plan.source.first_date <= begun <= self.plan.source.last_date:
@@ -219,9 +254,13 @@ class _Run:
 
     def to_the_end(self, until_ms: int | None, pace_from: Callable[[int], Pace]) -> LiveReport:
         """Send until the end or a stop; see `LiveStream.run`."""
+        if not self._approach():
+            return self._report()
+        for mark, progress in zip(self._marks, self._there, strict=True):
+            mark.begin(progress, self._since)
         try:
             self._send_all(until_ms, pace_from)
-            self._flush()
+            self._flush(self._tell)
         except ProducerError as error:
             for producer in self._producers:
                 producer.give_up()
@@ -232,14 +271,34 @@ class _Run:
                 "stream again to go on: it sends what is missing and nothing twice",
                 report,
             ) from error
+        except Exception:
+            # It isn't the broker's fault, so what was offered can still be confirmed, and the next run told of it.
+            with contextlib.suppress(ProducerError):
+                self._flush(None)
+            self._mark(wait=True)
+            raise
         self._mark(wait=True)
         return self._report()
+
+    def _approach(self) -> bool:
+        """Live through the days before the first that something is missing of; return False if somebody stopped it."""
+        first = self._first_day()
+        begun: date | None = None
+        for over in self._plan.source.approach(first):
+            begun = begun or over
+            now = time.monotonic()
+            if self._stream.on_approach is not None and now - self._told_at >= _PROGRESS_S:
+                self._told_at = now
+                self._stream.on_approach(over, (over - begun).days + 1, (first - begun).days)
+            if self._stop.is_set():
+                return False
+        return True
 
     def _send_all(self, until_ms: int | None, pace_from: Callable[[int], Pace]) -> None:
         pace: Pace | None = None
         sent = 0
         started = 0.0
-        for stretch in self._plan.stretches(self._first_day()):
+        for stretch in self._plan.stretches(self._first_day(), self._stop):
             wanted = stretch if until_ms is None else stretch.filter(pl.col("due") < until_ms)
             self._to_come += stretch.height - wanted.height
             for chunk in self._missing(wanted).iter_slices(_CHUNK):
@@ -272,7 +331,7 @@ class _Run:
         fixed, producers, last = self._fixed, self._producers, self._last
         produced_at = (HEADER_PRODUCED_AT, str(time.time_ns() // 1_000_000).encode())
         for due, topic, sequence, label, key, value in rows:
-            headers = [*fixed[topic][label & _KIND_BITS], (HEADER_SEQUENCE, b"%d" % sequence), produced_at]
+            headers = [*fixed[topic][label & KIND_BITS], (HEADER_SEQUENCE, b"%d" % sequence), produced_at]
             producers[topic].offer(key, value, headers, sequence, label)
             last[topic] = sequence
             self._due = due
@@ -332,9 +391,9 @@ class _Run:
             for place, (mark, producer) in enumerate(zip(self._marks, self._producers, strict=True)):
                 mark.update(producer, self._position(place), wait=wait)
 
-    def _flush(self) -> None:
+    def _flush(self, on_progress: Callable[[], None] | None) -> None:
         for producer in self._producers:
-            producer.flush(self._tell)
+            producer.flush(on_progress)
 
     def _tell(self) -> None:
         now = time.monotonic()

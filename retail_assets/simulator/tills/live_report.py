@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from retail_assets.simulator.tills.dirt import DirtCounts
-from retail_assets.simulator.tills.plan import total
 from retail_assets.simulator.tills.producers import ProducerError
 
 
@@ -32,7 +31,7 @@ class LiveProgress:
         stream_time: up to when the stream's messages were offered to the broker; None before the first.
         offered: messages offered in this run.
         confirmed: messages of this run that the broker has.
-        waits: how often a message had to wait because the buffer was full.
+        waits: messages that had to wait because the buffer was full.
     """
 
     stream_time: datetime | None
@@ -51,7 +50,7 @@ class LiveReport:
         sent: messages of this run that the broker has confirmed, by topic.
         unconfirmed: messages of this run that the broker may have or not; 0 unless the run broke off.
         found: messages, among those that this run made, that earlier runs had sent.
-        waits: how often a message had to wait because the buffer was full.
+        waits: messages that had to wait because the buffer was full.
         seconds: how long the run took.
         stream_time: up to when everything was sent; None if nothing was.
         stopped: whether it was told to stop, before the end.
@@ -72,7 +71,7 @@ class LiveReport:
     @property
     def total(self) -> DirtCounts:
         """Messages of all topics."""
-        return total(self.sent)
+        return sum(self.sent.values(), DirtCounts())
 
     @property
     def events_per_s(self) -> float:
@@ -90,7 +89,7 @@ class LiveReport:
         if self.found:
             lines.append(f"{self.found:,} messages were there from an earlier run")
         if self.waits:
-            lines.append(f"the buffer was full {self.waits:,} times; the tills waited")
+            lines.append(f"{self.waits:,} messages had to wait because the buffer was full")
         if self.to_come:
             lines.append(
                 f"{self.to_come:,} messages of the last day are due after the end: a later --until sends them too"

@@ -1,7 +1,7 @@
 """One day's events as the tills send them: values, keys, headers, and the faults of a real network of tills.
 
 Belongs here: messages of the day that follows the history, with repeated and broken ones. Does not belong here: the
-wire format (`wire`), streams that go on from day to day (`plan`), and the broker (`tills`).
+wire format (`wire`), streams that go on from day to day (`plan`), and the broker (`day_producer`).
 """
 
 import json

@@ -4,7 +4,14 @@ Belongs here: the hash. The tills choose partitions themselves, because whoever 
 look for what was sent.
 """
 
+from functools import lru_cache
+from typing import Final
 
+#: Hashing in Python takes many times as long as looking up; more keys than these are hashed again.
+_KEYS_KEPT: Final = 100_000
+
+
+@lru_cache(_KEYS_KEPT)
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition that Kafka's own clients choose for a key: murmur2 without its sign, modulo partitions."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

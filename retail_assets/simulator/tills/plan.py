@@ -8,8 +8,8 @@ time when it is due, the day that it is from, and its place among those of the s
 a stream needs to make no earlier days than the one that it goes on with.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -19,7 +19,7 @@ import polars as pl
 
 from retail_assets.contracts.topics import EVENT_TOPICS, Topic
 from retail_assets.simulator.scenario import DirtRates
-from retail_assets.simulator.tills.dirt import Dirt, DirtCounts, Label
+from retail_assets.simulator.tills.dirt import Dirt, Label
 from retail_assets.simulator.tills.wire import WireFormat, encode_frame
 
 #: Numbers that each millisecond has room for, shared by so many days: a late event and those of the days after it may
@@ -58,6 +58,13 @@ class DaySource(Protocol):
     @property
     def last_date(self) -> date:
         """The last business date that there is, for now."""
+
+    def approach(self, on: date) -> Iterator[date]:
+        """Live through the days before a business date, as far as it follows from them; yield each when it is over.
+
+        Raises:
+            ProducerError: the source has forgotten that date.
+        """
 
     def day(self, on: date) -> DayEvents:
         """Return the events of a business date."""
@@ -115,14 +122,14 @@ class StreamPlan:
             "due", pl.lit(place, dtype=pl.Int32).alias("topic"), (first + within).alias("sequence"), *PLAN.names()[3:]
         ).cast(PLAN)
 
-    def stretches(self, first: date, until_ms: int | None = None) -> Iterator[pl.DataFrame]:
+    def stretches(self, first: date, stop: threading.Event | None = None) -> Iterator[pl.DataFrame]:
         """Yield the messages of `first` and the days after it in the order of sending, about a day at a time.
 
         The next day is made while one is sent. What the days before `first` left to be sent later is not among them.
 
         Args:
             first: the first business date.
-            until_ms: messages that are due at or after this time are left out.
+            stop: once it is set, no further day is begun, and there is nothing more to send.
         """
         days = (self.source.last_date - first).days + 1
         held = pl.DataFrame(schema=PLAN)
@@ -131,37 +138,13 @@ class StreamPlan:
             for number in range(1, days + 1):
                 assert coming is not None  # noqa: S101 - submitted above or by the turn before
                 new = coming.result()
+                if stop is not None and stop.is_set():
+                    return
                 coming = ahead.submit(self.day, first + timedelta(days=number)) if number < days else None
                 # Whoever is due before anything of the new day has nobody to wait for.
-                bound = new["due"][0] if new.height else None
-                if bound is not None and held.height:
-                    yield from _upto(held.filter(pl.col("due") < bound), until_ms)
+                if new.height and held.height:
+                    bound = new["due"][0]
+                    yield held.filter(pl.col("due") < bound)
                     held = held.filter(pl.col("due") >= bound)
                 held = pl.concat([held, new]).sort("due", "topic", "sequence")
-                if until_ms is not None and bound is not None and bound >= until_ms:
-                    break
-        yield from _upto(held, until_ms)
-
-    def expected(self, first: date, until_ms: int | None = None) -> dict[str, DirtCounts]:
-        """Count what a stream that begins with `first` sends until a time, by topic: the books to balance against."""
-        labels: dict[str, Counter[int]] = {topic.name: Counter() for topic in self.topics}
-        for stretch in self.stretches(first, until_ms):
-            counted = stretch.group_by("topic", "label").len()
-            for place, label, count in counted.iter_rows():
-                labels[self.topics[place].name][label] += count
-        return {name: DirtCounts.of(counts) for name, counts in labels.items()}
-
-
-def total(counts: Mapping[str, DirtCounts] | Sequence[DirtCounts]) -> DirtCounts:
-    """Add up the counts of several topics."""
-    parts = counts.values() if isinstance(counts, Mapping) else counts
-    result = DirtCounts()
-    for part in parts:
-        result += part
-    return result
-
-
-def _upto(frame: pl.DataFrame, until_ms: int | None) -> Iterator[pl.DataFrame]:
-    wanted = frame if until_ms is None else frame.filter(pl.col("due") < until_ms)
-    if wanted.height:
-        yield wanted
+        yield held

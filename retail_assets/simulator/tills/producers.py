@@ -12,11 +12,11 @@ up at once. What the broker has then is a beginning of what was offered, for eac
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, cast
+from typing import Any, Final, cast
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from retail_assets.contracts.topics import INVENTORY_UPDATES, POS_EVENTS, SALES_TRANSACTIONS, Topic
+from retail_assets.contracts.topics import Topic
 from retail_assets.simulator.tills.partitioning import partition_of
 
 TIMEOUT_S: Final = 30.0
@@ -45,7 +45,7 @@ class EventProducer:
         partitions: how many the topic has.
         offered: messages taken so far.
         confirmed: messages that the broker has, by the label that they were offered under.
-        waits: how often a message had to wait because the buffer was full.
+        waits: messages that had to wait because the buffer was full.
     """
 
     def __init__(
@@ -91,7 +91,6 @@ class EventProducer:
             }
         )
         self.partitions = count_partitions(self._producer, topic.name, bootstrap_servers, timeout_s)
-        self._place: dict[bytes, int] = {}
         #: By partition: sequence and label of what was offered and not confirmed yet, in order.
         self._waiting: list[deque[tuple[int, int]]] = [deque() for _ in range(self.partitions)]
         self._last: list[tuple[int, int]] = [(_NOTHING, _NOTHING)] * self.partitions
@@ -103,10 +102,7 @@ class EventProducer:
 
     def partition(self, key: bytes) -> int:
         """Return the partition of a key."""
-        place = self._place.get(key)
-        if place is None:
-            place = self._place[key] = partition_of(key, self.partitions)
-        return place
+        return partition_of(key, self.partitions)
 
     def last_confirmed(self, partition: int) -> tuple[int, int]:
         """Return sequence and offset of the last message that a partition confirmed; -1 and -1 if none."""
@@ -130,6 +126,7 @@ class EventProducer:
             ProducerError: the broker refuses it or an earlier one, or nothing has moved for too long.
         """
         partition = self.partition(key)
+        has_waited = False
         while True:
             try:
                 self._producer.produce(
@@ -137,7 +134,8 @@ class EventProducer:
                 )
                 break
             except BufferError:
-                self.waits += 1
+                self.waits += not has_waited
+                has_waited = True
                 if self._on_wait is not None:
                     self._on_wait()
                 self.serve(_POLL_S)
@@ -198,32 +196,30 @@ class EventProducer:
         )
 
 
-class _KindProducer(EventProducer):
-    """A producer of one kind of event."""
-
-    TOPIC: ClassVar[Topic]
-
-    def __init__(self, bootstrap_servers: str, topic: Topic | None = None, **options: Any) -> None:
-        """Connect; `topic` is another of the same kind, for measurements and tests."""
-        super().__init__(bootstrap_servers, topic or self.TOPIC, **options)
-
-
-class SalesProducer(_KindProducer):
+class SalesProducer(EventProducer):
     """Sends baskets, in order for each store."""
 
-    TOPIC = SALES_TRANSACTIONS
 
-
-class InventoryProducer(_KindProducer):
+class InventoryProducer(EventProducer):
     """Sends movements of stock, in order for each store and product."""
 
-    TOPIC = INVENTORY_UPDATES
 
-
-class PosProducer(_KindProducer):
+class PosProducer(EventProducer):
     """Sends what tills say of themselves, in order for each store."""
 
-    TOPIC = POS_EVENTS
+
+def cluster_of(bootstrap_servers: str, timeout_s: float) -> str:
+    """Return the id of the cluster that answers, which is the same by whatever address it is reached.
+
+    Raises:
+        ProducerError: no broker.
+    """
+    try:
+        return str(
+            Producer({"bootstrap.servers": bootstrap_servers, "log_level": 0}).list_topics(timeout=timeout_s).cluster_id
+        )
+    except KafkaException as error:
+        raise _absent(bootstrap_servers) from error
 
 
 def count_partitions(client: Any, topic: str, bootstrap_servers: str, timeout_s: float) -> int:
@@ -237,12 +233,16 @@ def count_partitions(client: Any, topic: str, bootstrap_servers: str, timeout_s:
         try:
             found = client.list_topics(topic, timeout=timeout_s).topics[topic]
         except KafkaException as error:
-            raise ProducerError(f"no Kafka broker answers at {bootstrap_servers}: is the stack up?") from error
+            raise _absent(bootstrap_servers) from error
         if found.error is None and found.partitions:
             return len(found.partitions)
         if time.monotonic() > deadline:
             raise ProducerError(f"topic {topic} doesn't exist at {bootstrap_servers}: run `retail topics apply`")
         time.sleep(_POLL_S)
+
+
+def _absent(bootstrap_servers: str) -> ProducerError:
+    return ProducerError(f"no Kafka broker answers at {bootstrap_servers}: is the stack up?")
 
 
 def error_text(error: Exception) -> str:

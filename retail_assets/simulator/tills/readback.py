@@ -1,7 +1,7 @@
 """Reading back from a topic what a producer has written there.
 
 Belongs here: reading stretches of partitions and picking one producer's sequence numbers out of them. Does not belong
-here: what is concluded from them (`tills`, `bookmarks`).
+here: what is concluded from them (`day_producer`, `bookmarks`).
 """
 
 import time

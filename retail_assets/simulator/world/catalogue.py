@@ -14,7 +14,6 @@ class StoreFormat:
 
     Attributes:
         name: as in the contract.
-        share: of all stores, where the scenario doesn't say otherwise.
         volume: sales of a product relative to a supermarket's.
         opens_at_hour: first hour of trade, local.
         closes_at_hour: hour at which trade ends, local.
@@ -28,7 +27,6 @@ class StoreFormat:
     """
 
     name: str
-    share: float
     volume: float
     opens_at_hour: int
     closes_at_hour: int
@@ -70,7 +68,6 @@ CUSTOMER_PROFILES: Final = (
 STORE_FORMATS: Final = (
     StoreFormat(
         "hypermarket",
-        0.2,
         1.9,
         8,
         22,
@@ -84,7 +81,6 @@ STORE_FORMATS: Final = (
     ),
     StoreFormat(
         "supermarket",
-        0.5,
         1.0,
         7,
         21,
@@ -98,7 +94,6 @@ STORE_FORMATS: Final = (
     ),
     StoreFormat(
         "convenience",
-        0.3,
         0.5,
         6,
         23,

@@ -14,9 +14,8 @@ import polars as pl
 from retail_assets.contracts.tables import REFERENCE_PROMOTIONS
 from retail_assets.contracts.types import polars_schema
 from retail_assets.simulator.randomness import Purpose, stream
+from retail_assets.simulator.runs import Ints
 from retail_assets.simulator.scenario import Scenario
-
-Ints = npt.NDArray[np.int64]
 
 #: Promotions are planned for whole weeks: at least this many days ahead are always known.
 PROMOTION_DAYS_AHEAD: Final = 28

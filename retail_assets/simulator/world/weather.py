@@ -10,21 +10,17 @@ from statistics import NormalDist
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from retail_assets.contracts.tables import REFERENCE_WEATHER
 from retail_assets.contracts.types import polars_schema
 from retail_assets.simulator.noise import autoregression
 from retail_assets.simulator.randomness import BLOCK_DAYS, Purpose
-from retail_assets.simulator.scenario import Scenario
+from retail_assets.simulator.runs import Floats, Ints
+from retail_assets.simulator.scenario import DAYS_PER_YEAR, Scenario
 from retail_assets.simulator.world.catalogue import REGIONS
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-
 _WARMEST: Final = 200  # day of the year, mid-July
-_DAYS_PER_YEAR: Final = 365.25
 _TEMPERATURE_PERSISTENCE: Final = 0.75
 _TEMPERATURE_SPREAD: Final = 3.4  # degrees around the season's normal
 _LOCAL_SPREAD: Final = 0.6  # degrees between the stores of a region
@@ -102,5 +98,5 @@ class Weather:
 
 def _season(dates: list[date]) -> Floats:
     """Return how far along the year's swing each day is: 1 on the warmest, -1 on the coldest."""
-    place = np.array([(day.timetuple().tm_yday - _WARMEST) / _DAYS_PER_YEAR for day in dates])
+    place = np.array([(day.timetuple().tm_yday - _WARMEST) / DAYS_PER_YEAR for day in dates])
     return np.asarray(np.cos(2.0 * np.pi * place), dtype=np.float64)

@@ -1,5 +1,6 @@
 """A live stream and a real broker: whoever is stopped or killed, every message is there once, in order, and counted."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,25 +12,29 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import psutil
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from retail_assets.contracts.topics import EVENT_TOPICS, POS_EVENTS, Topic
-from retail_assets.resources.kafka import KafkaResource
+from retail_assets.contracts.topics import EVENT_TOPICS, POS_EVENTS
+from retail_assets.resources.kafka import BrokerError, KafkaResource
 from retail_assets.resources.topics import TopicSettings
 from retail_assets.settings import Settings
+from retail_assets.simulator.tills.bookmarks import GROUP
+from retail_assets.simulator.tills.dirt import DirtCounts
 from retail_assets.simulator.tills.live import LiveStream, by_speed
 from retail_assets.simulator.tills.live_report import LiveError, LiveProgress, LiveReport
 from retail_assets.simulator.tills.pacing import AtOnce, ByRate, Pace
-from retail_assets.simulator.tills.plan import total
 from retail_assets.simulator.tills.producers import EventProducer, ProducerError
+from retail_assets_tests.integration.simulator.reading import on_topic
 from retail_assets_tests.made_up_days import MadeUpDays
-from retail_assets_tests.made_up_stream import FIRST, LAST, plan_of, stream_of, topics_of
+from retail_assets_tests.made_up_stream import FIRST, LAST, expected, plan_of, stream_of, topics_of
 from retail_local.stack import Stack
 
 pytestmark = pytest.mark.integration
@@ -54,26 +59,6 @@ def send(stream: LiveStream, pace: Pace | None = None, stop: threading.Event | N
     return stream.run(FIRST, None, lambda _: pace or AtOnce(), stop or threading.Event())
 
 
-def on_topic(servers: str, topic: Topic) -> dict[int, list[tuple[bytes, bytes, int, dict[str, bytes]]]]:
-    """Read a whole topic by the plainest means: key, value, sequence and headers of each message, by partition."""
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "tests", "enable.auto.commit": False})
-    found: dict[int, list[tuple[bytes, bytes, int, dict[str, bytes]]]] = {}
-    try:
-        for partition in consumer.list_topics(topic.name, timeout=20).topics[topic.name].partitions:
-            place = TopicPartition(topic.name, partition)
-            low, high = consumer.get_watermark_offsets(place, timeout=20)
-            consumer.assign([TopicPartition(topic.name, partition, low)])
-            messages = found.setdefault(partition, [])
-            while len(messages) < high - low:
-                for message in consumer.consume(5_000, timeout=0.3):
-                    assert message.error() is None
-                    headers: dict[str, Any] = dict(message.headers() or [])
-                    messages.append((message.key() or b"", message.value() or b"", int(headers["sequence"]), headers))
-    finally:
-        consumer.close()
-    return found
-
-
 def assert_all_there(servers: str, tag: str, events: int = 400) -> None:
     """Hold the topics against the plan: the same messages, each once, in the order of sending."""
     plan = plan_of(tag, events)
@@ -91,6 +76,29 @@ def broker_of(stack: Stack) -> psutil.Process:
     pid = next(status.pid for status in stack.status(ask=False) if status.name == "kafka")
     assert pid is not None
     return psutil.Process(pid)
+
+
+@dataclass
+class StoppedAfter:
+    """A pace at which some messages go at once, and then somebody stops the stream."""
+
+    messages: int
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def ready(self, due: npt.NDArray[np.int64], sent: int, elapsed_s: float) -> int:  # noqa: ARG002 - the protocol's
+        if sent == self.messages:
+            self.stop.set()
+        return min(due.size, self.messages - sent)
+
+    def wait_s(self, next_due: int, sent: int, elapsed_s: float) -> float:  # noqa: ARG002 - the protocol's
+        return 0.0
+
+
+def send_some(stream: LiveStream, messages: int) -> LiveReport:
+    pace = StoppedAfter(messages)
+    report = send(stream, pace, pace.stop)
+    assert report.total.messages == messages
+    return report
 
 
 @pytest.fixture
@@ -138,7 +146,7 @@ def test_a_stream_arrives_whole_and_its_counts_balance_a_consumers_books(servers
     report = send(stream_of(servers, tag))
     assert_all_there(servers, tag)
     plan = plan_of(tag, 400)
-    assert report.sent == plan.expected(FIRST)
+    assert report.sent == expected(plan, FIRST)
     for topic in plan.topics:
         counts, ids = report.sent[topic.name], Counter[str]()
         refused = unknown = 0
@@ -173,15 +181,13 @@ def test_headers_say_schema_version_content_stream_and_number(servers: str, tag:
 def test_a_stream_that_is_stopped_and_started_again_and_again_has_no_gap_and_no_repetition(
     servers: str, tag: str
 ) -> None:
-    reports = []
-    for seconds in (0.4, 0.8, 0.3, None):
-        stop = threading.Event()
-        if seconds:
-            threading.Timer(seconds, stop.set).start()
-        reports.append(send(stream_of(servers, tag), ByRate(2_000) if seconds else None, stop))
-        assert reports[-1].unconfirmed == 0
+    reports = [send_some(stream_of(servers, tag), messages) for messages in (600, 1, 1_300)]
+    reports.append(send(stream_of(servers, tag)))
+    assert not any(report.unconfirmed for report in reports)
     assert [report.stopped for report in reports] == [True, True, True, False]
-    assert total([report.total for report in reports]) == total(plan_of(tag, 400).expected(FIRST))
+    sent = [report.total for report in reports]
+    planned = expected(plan_of(tag, 400), FIRST).values()
+    assert sum(sent, DirtCounts()) == sum(planned, DirtCounts())
     assert_all_there(servers, tag)
     assert send(stream_of(servers, tag)).total.messages == 0
 
@@ -207,10 +213,40 @@ def test_an_end_leaves_the_rest_to_a_later_run(servers: str, tag: str) -> None:
     noon = int(datetime(2026, 1, 2, 12, tzinfo=UTC).timestamp() * 1_000)
     stream = stream_of(servers, tag)
     report = stream.run(FIRST, noon, lambda _: AtOnce(), threading.Event())
-    assert report.sent == plan_of(tag, 400).expected(FIRST, noon)
+    assert report.sent == expected(plan_of(tag, 400), FIRST, noon)
     assert report.to_come > 0
     assert report.stream_time is not None
     assert report.stream_time < datetime(2026, 1, 2, 12, tzinfo=UTC)
+    send(stream)
+    assert_all_there(servers, tag)
+
+
+@dataclass(frozen=True)
+class BrokenAfter:
+    """A pace with an error in it."""
+
+    messages: int
+
+    def ready(self, due: npt.NDArray[np.int64], sent: int, elapsed_s: float) -> int:  # noqa: ARG002 - the protocol's
+        if sent == self.messages:
+            raise RuntimeError("something else broke")
+        return min(due.size, self.messages - sent)
+
+    def wait_s(self, next_due: int, sent: int, elapsed_s: float) -> float:  # noqa: ARG002 - the protocol's
+        return 0.0
+
+
+def test_any_other_error_leaves_what_was_offered_confirmed_and_bookmarked(servers: str, tag: str) -> None:
+    stream = stream_of(servers, tag)
+    with pytest.raises(RuntimeError, match="something else broke"):
+        send(stream, BrokenAfter(900))
+    found = {topic.name: on_topic(servers, topic) for topic in topics_of(tag)}
+    assert sum(len(messages) for parts in found.values() for messages in parts.values()) == 900
+    for name, parts in found.items():
+        consumer = Consumer({"bootstrap.servers": servers, "group.id": GROUP.format(stream.name)})
+        kept = consumer.committed([TopicPartition(name, partition) for partition in parts], timeout=20)
+        consumer.close()
+        assert {place.partition: place.offset for place in kept} == {part: len(rows) for part, rows in parts.items()}
     send(stream)
     assert_all_there(servers, tag)
 
@@ -293,16 +329,14 @@ def test_a_broker_that_stops_answering_ends_in_one_error_with_counts(
 
 def test_a_full_buffer_makes_the_tills_wait_and_drops_nothing(servers: str, tag: str) -> None:
     report = send(stream_of(servers, tag, 3_000, buffered_messages=100))
-    assert report.waits > 0
+    assert 0 < report.waits < report.total.messages
     assert_all_there(servers, tag, 3_000)
 
 
 def test_without_bookmarks_the_topic_itself_says_where_to_go_on(
     servers: str, tag: str, kafka: KafkaResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop = threading.Event()
-    threading.Timer(0.5, stop.set).start()
-    send(stream_of(servers, tag), ByRate(1_500), stop)
+    send_some(stream_of(servers, tag), 700)
     # As after a week, when the broker forgets the offsets of a group.
     monkeypatch.setattr("retail_assets.simulator.tills.bookmarks.GROUP", "retail-live-forgotten-{}")
     # Without the date, days between could be left out for good.
@@ -315,20 +349,35 @@ def test_without_bookmarks_the_topic_itself_says_where_to_go_on(
 def test_more_partitions_between_two_runs_do_no_harm_where_nothing_is_missing(
     servers: str, tag: str, kafka: KafkaResource
 ) -> None:
-    stop = threading.Event()
-    threading.Timer(0.5, stop.set).start()
-    send(stream_of(servers, tag), ByRate(1_500), stop)
+    send_some(stream_of(servers, tag), 700)
     kafka.apply_topics({topic.name: TopicSettings(PARTITIONS + 2, 1, {}) for topic in topics_of(tag)})
     send(stream_of(servers, tag))
     assert_all_there(servers, tag)
 
 
-def test_another_beginning_than_the_streams_own_is_refused(servers: str, tag: str) -> None:
+def test_another_beginning_than_the_streams_own_is_refused_until_its_topics_are_made_anew(
+    servers: str, tag: str, kafka: KafkaResource
+) -> None:
+    noon = int(datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp() * 1_000)
+    stream_of(servers, tag).run(FIRST, noon, lambda _: AtOnce(), threading.Event())
+    names = [topic.name for topic in topics_of(tag)]
+    with pytest.raises(ProducerError, match=rf"began with {FIRST}, not {LAST}: leave out --from .* {names[0]}, "):
+        stream_of(servers, tag).run(LAST, None, lambda _: AtOnce(), threading.Event())
+    kafka.delete_topics(names)
+    while True:
+        with contextlib.suppress(BrokerError):  # deletion goes on in the background
+            kafka.apply_topics({name: TopicSettings(PARTITIONS, 1, {}) for name in names})
+            break
+    assert stream_of(servers, tag).run(LAST, None, lambda _: AtOnce(), threading.Event()).since == LAST
+
+
+def test_a_run_that_sent_nothing_binds_no_later_one_to_its_beginning(servers: str, tag: str) -> None:
     stop = threading.Event()
     stop.set()
-    stream_of(servers, tag).run(FIRST, None, lambda _: AtOnce(), stop)
-    with pytest.raises(ProducerError, match=rf"began with {FIRST}, not {LAST}: leave out the date"):
-        stream_of(servers, tag).run(LAST, None, lambda _: AtOnce(), stop)
+    for since in (LAST, FIRST, LAST, None):
+        assert stream_of(servers, tag).run(since, None, lambda _: AtOnce(), stop).total.messages == 0
+    send(stream_of(servers, tag))
+    assert_all_there(servers, tag)
 
 
 def test_a_message_that_the_broker_refuses_is_an_error_that_names_topic_and_counts(

@@ -15,7 +15,9 @@ from retail_assets.domain.sales import daily_sales
 
 DAY = date(2024, 5, 6)
 STORES = pl.DataFrame({"store_id": ["S1"], "time_zone": ["Europe/Rome"], "opens_at_hour": [8], "closes_at_hour": [21]})
-PRODUCTS = pl.DataFrame({"product_id": ["P1", "P2"], "list_price": [Decimal("2.00"), Decimal("9.99")]})
+PRODUCTS = pl.DataFrame(
+    {"product_id": ["P1", "P2"], "list_price": [Decimal("2.00"), Decimal("9.99")], "discontinued_on": [None, None]}
+)
 NO_PROMOTIONS = pl.DataFrame()
 
 
@@ -133,3 +135,12 @@ def test_units_and_revenue_over_all_rows_are_those_over_all_lines_to_the_gram_an
     assert not frame.select("store_id", "product_id", "business_date").is_duplicated().any()
     assert all(frame[name].null_count() == 0 for name in frame.columns)
     assert (frame["unit_price"] >= 0).all()
+
+
+def test_a_product_leaves_with_its_last_day_on_sale_unless_it_sells_on():
+    ended = PRODUCTS.with_columns(discontinued_on=pl.lit(DAY))
+    days = [DAY + timedelta(days=n) for n in range(3)]
+    carried = inventory(*(("S1", "P1", day, 13.0) for day in days))
+    frame = daily_sales(lines(("S1", "P1", days[2], "1", "2.00")), carried, ended, NO_PROMOTIONS, STORES)
+    assert frame["business_date"].to_list() == [days[0], days[2]]
+    assert frame["units"].sum() == 1

@@ -113,7 +113,7 @@ def test_more_days_change_no_anomaly_of_the_days_before(days: int) -> None:
 
 
 def test_a_window_covers_whole_days_but_the_first_and_last() -> None:
-    anomaly = Anomaly("A", AnomalyKind.THEFT, 0, None, None, 5, 10, 12, from_ms=100, until_ms=200, size=1.0)
+    anomaly = Anomaly("A", AnomalyKind.THEFT, 0, None, None, 5, None, 10, 12, from_ms=100, until_ms=200, size=1.0)
     day = 24 * 3_600_000
     assert [anomaly.window_ms(n) for n in (10, 11, 12)] == [(100, day), (0, day), (0, 200)]
 

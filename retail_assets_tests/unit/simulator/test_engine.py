@@ -1,5 +1,6 @@
 """The result is the same, byte for byte, whoever does the work, however much at a time, and with breaks in between."""
 
+import gc
 from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 from retail_assets.contracts.topics import EVENT_TOPICS
 from retail_assets.simulator import engine
 from retail_assets.simulator.clusters import clusters_of
+from retail_assets.simulator.demand.model import DemandModel
 from retail_assets.simulator.engine import Engine, EngineError, Feed, Part, Stretch
 from retail_assets.simulator.scenario import AnomalyRates, DemandSettings, Scenario
 from retail_assets.simulator.simulation import Simulation, simulate
-from retail_assets.simulator.stock.stock_state import StateError
+from retail_assets.simulator.stock.daybook import DayBook
+from retail_assets.simulator.stock.stock_state import StateError, StockState
+from retail_assets.simulator.world.world import build_world
 
 FIRST = date(2025, 12, 20)
 
@@ -122,7 +126,8 @@ def test_going_on_from_a_saved_state_equals_one_long_run(
     tmp_path: Path, long: Simulation, history: dict[Feed, pl.DataFrame], days: int
 ) -> None:
     saved = tmp_path / "state.npz"
-    simulate(shop(days)).save_state(saved)
+    # The state is that before the last date.
+    simulate(shop(days + 1)).save_state(saved)
     later = simulate(long.scenario, state=saved)
     found = rows(later.feeds())
     for feed in Feed:
@@ -137,18 +142,70 @@ def test_going_on_from_a_saved_state_equals_one_long_run(
         later.day_events(FIRST)
 
 
+def test_a_day_is_the_same_with_a_state_and_without_and_whichever_days_were_asked_for_before(
+    tmp_path: Path, long: Simulation
+) -> None:
+    saved = [tmp_path / "saved.npz", tmp_path / "after_history.npz", tmp_path / "gone_on.npz"]
+    simulate(shop(20)).save_state(saved[0])
+    written = simulate(shop(20), workers=2)
+    rows(written.feeds())
+    written.save_state(saved[1])
+    simulate(shop(20), state=saved[0]).save_state(saved[2])
+    last = FIRST + timedelta(days=19)
+    before = [last - timedelta(days=number) for number in range(19, 0, -1)]
+    for path in saved:
+        gone_on = simulate(shop(20), state=path)
+        assert list(gone_on.approach(last)) == []
+        assert gone_on.today_events().sales_transactions.equals(long.day_events(last).sales_transactions)
+    stepwise = simulate(shop(20))
+    assert list(stepwise.approach(last)) == before
+    for _ in range(2):
+        assert stepwise.day_events(last).inventory_updates.equals(long.day_events(last).inventory_updates)
+        assert list(stepwise.approach(last)) == []
+
+
 def test_a_state_of_another_scenario_or_time_is_refused(tmp_path: Path) -> None:
     saved = tmp_path / "state.npz"
     simulate(shop(5)).save_state(saved)
     with pytest.raises(StateError, match="a state goes with its own scenario"):
         simulate(shop(10, seed=8), state=saved)
-    with pytest.raises(StateError, match="holds the end of day 5"):
-        simulate(shop(5), state=saved)
-    saved.write_bytes(saved.read_bytes()[:500])
-    with pytest.raises(StateError, match="holds no saved state"):
-        simulate(shop(10), state=saved)
+    with pytest.raises(StateError, match="goes on after 4 days, but the scenario has no more than 4"):
+        simulate(shop(4), state=saved)
+    whole = saved.read_bytes()
+    middle = whole.index(b"0/on_hand.npy") + 200
+    wrong_method = whole.rindex(b"PK\x01\x02") + 10
+    damaged = [
+        *(whole[:end] for end in range(0, len(whole), len(whole) // 20)),
+        *(whole[:at] + bytes([whole[at] ^ 0xFF]) * 50 + whole[at + 50 :] for at in (middle, middle + 400)),
+        whole[:wrong_method] + b"\x7f" + whole[wrong_method + 1 :],
+    ]
+    for content in damaged:
+        saved.write_bytes(content)
+        with pytest.raises(StateError, match="holds no saved state"):
+            simulate(shop(10), state=saved)
     with pytest.raises(StateError, match="holds no saved state"):
         simulate(shop(10), state=tmp_path / "nowhere.npz")
+
+
+def test_what_is_held_does_not_grow_with_the_days() -> None:
+    scenario = Scenario(last_date=FIRST, stores=2, products=40, days=448, anomalies=AnomalyRates(thefts=12.0))
+    world = build_world(scenario)
+    course = Engine(scenario, world, DemandModel(scenario, world))
+    before = rows_held([])
+    stretches = [Stretch(day, day + 14, tuple(Feed), keep_state=True) for day in range(0, scenario.days, 14)]
+    held = [rows_held(part.states) - before for part in course.run(stretches)]
+    # The first quarter fills what looks back: 90 days of sales, orders and returns on their way, caches of blocks.
+    quarter = len(held) // 4
+    assert max(held[-quarter:]) < 1.25 * max(held[quarter : 2 * quarter])
+
+
+def rows_held(states: list[StockState]) -> int:
+    """Return the rows of all frames and books that are alive, and of the states."""
+    gc.collect()
+    alive = gc.get_objects()
+    frames = sum(thing.height for thing in alive if isinstance(thing, pl.DataFrame))
+    books = sum(thing.movements.series.size for thing in alive if isinstance(thing, DayBook))
+    return frames + books + sum(state.in_transit.series.size + state.coming_back.series.size for state in states)
 
 
 def test_days_out_of_turn_are_refused(long: Simulation) -> None:
@@ -157,6 +214,13 @@ def test_days_out_of_turn_are_refused(long: Simulation) -> None:
         next(course.run([Stretch(3, 4, ())]))
     with pytest.raises(ValueError, match="can't be simulated: the simulation has"):
         long.day_events(FIRST - timedelta(days=1))
+
+
+def test_an_engine_whose_processes_have_ended_does_not_begin_again_unnoticed(long: Simulation) -> None:
+    course = Engine(long.scenario, long.world, long.demand)
+    list(course.run([Stretch(0, 2, ())], workers=2))
+    with pytest.raises(ValueError, match="the cluster's state is that before day 0"):
+        next(course.run([Stretch(2, 3, ())]))
 
 
 def test_a_process_that_fails_says_why(long: Simulation) -> None:

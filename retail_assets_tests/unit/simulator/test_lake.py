@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -14,11 +15,14 @@ from retail_assets.contracts.tables import (
     RAW_INVENTORY_UPDATES,
     RAW_SALES_TRANSACTIONS,
     RAW_TABLES,
+    REFERENCE_STORES,
     REFERENCE_TABLES,
+    REFERENCE_WEATHER,
     Table,
 )
 from retail_assets.contracts.types import arrow_schema, polars_schema
 from retail_assets.simulator import lake
+from retail_assets.simulator.delta_files import ConcurrentWriteError, DeltaFiles
 from retail_assets.simulator.demand.anomalies import TRUTH_ANOMALIES
 from retail_assets.simulator.engine import Part
 from retail_assets.simulator.events import TRUTH_DEMAND
@@ -150,10 +154,83 @@ def test_a_write_that_breaks_off_leaves_the_rows_of_before_and_no_files(
         write_history(written, uri)
     for table in (*RAW_TABLES, TRUTH_DEMAND):
         assert read(uri, table).height == rows[table.path]
-    new = set(tmp_path.rglob("*.parquet")) - files
-    assert {path.parts[-3] if "reference" in path.parts else path.parts[-2] for path in new} <= {
-        "reference", *(table.name for table in REFERENCE_TABLES), TRUTH_ANOMALIES.name
-    }  # fmt: skip
+    assert set(tmp_path.rglob("*.parquet")) == files
+
+
+@pytest.mark.parametrize("table", [REFERENCE_WEATHER, RAW_INVENTORY_UPDATES], ids=lambda table: table.path)
+def test_of_two_histories_written_at_once_one_is_refused_and_leaves_nothing(
+    tmp_path: Path, written: Simulation, monkeypatch: pytest.MonkeyPatch, table: Table
+) -> None:
+    uri = (tmp_path / "lake").as_uri()
+    write_history(written, uri)
+    rows = DeltaTable(f"{uri}/{table.path}").to_pyarrow_table().cast(arrow_schema(table.columns))
+    for root in (uri, (tmp_path / "new").as_uri()):
+        first, late, at_once = (DeltaFiles(root, table) for _ in range(3))
+        for writer in (first, late, at_once):
+            writer.add(rows, 0)
+        # As if both had looked at the log at the same instant: only Delta itself can tell them apart.
+        monkeypatch.setattr(DeltaTable, "update_incremental", lambda _: None)
+        first.commit()
+        with pytest.raises(ConcurrentWriteError):
+            at_once.commit()
+        monkeypatch.undo()
+        with pytest.raises(ConcurrentWriteError):
+            late.commit()
+        for writer in (first, late, at_once):
+            writer.discard()
+        assert DeltaTable(f"{root}/{table.path}").to_pyarrow_table().num_rows == rows.num_rows
+        DeltaTable(f"{root}/{table.path}").vacuum(0, dry_run=False, enforce_retention_duration=False)
+        stored = {str(path) for path in (tmp_path / root.rsplit("/", 1)[1] / table.path).rglob("*.parquet")}
+        assert len(stored) == len(DeltaTable(f"{root}/{table.path}").file_uris())
+
+
+def test_a_history_that_began_while_another_was_being_committed_changes_no_table(
+    tmp_path: Path, written: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = (tmp_path / "lake").as_uri()
+    write_history(written, uri)
+    versions = {table: DeltaTable(f"{uri}/{table.path}").version() for table in TABLES}
+    whole = Simulation.feeds
+
+    def overtaken(self: Simulation) -> Iterator[Part]:
+        yield from whole(self)
+        last = DeltaFiles(uri, TRUTH_DEMAND)
+        last.add(
+            DeltaTable(f"{uri}/{TRUTH_DEMAND.path}").to_pyarrow_table().cast(arrow_schema(TRUTH_DEMAND.columns)), 0
+        )
+        last.commit()
+
+    monkeypatch.setattr(Simulation, "feeds", overtaken)
+    with pytest.raises(ConcurrentWriteError):
+        write_history(written, uri)
+    changed = {table for table in TABLES if DeltaTable(f"{uri}/{table.path}").version() != versions[table]}
+    assert changed == {TRUTH_DEMAND}
+
+
+def test_an_interrupt_right_behind_a_commit_deletes_nothing_of_it(
+    tmp_path: Path, written: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = (tmp_path / "lake").as_uri()
+    commit = DeltaTable.create_write_transaction
+
+    def interrupted(self: DeltaTable, *arguments: Any, **options: Any) -> None:
+        commit(self, *arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_history(written, uri)
+    assert read(uri, REFERENCE_STORES).height == written.world.stores.height
+    assert len(list(tmp_path.rglob("*.parquet"))) == 1
+
+
+def test_a_table_whose_columns_have_changed_since_is_replaced_with_its_schema(
+    tmp_path: Path, written: Simulation
+) -> None:
+    uri = (tmp_path / "lake").as_uri()
+    write_deltalake(f"{uri}/{TRUTH_ANOMALIES.path}", pa.table({"anomaly_id": ["old"], "gone": [1]}))
+    write_history(written, uri)
+    assert read(uri, TRUTH_ANOMALIES).equals(written.anomalies)
 
 
 def test_a_day_is_one_file_whatever_the_number_of_days(root: str, written: Simulation) -> None:
@@ -211,12 +288,12 @@ def test_s3a_is_read_as_s3(monkeypatch: pytest.MonkeyPatch, written: Simulation)
         def add(self, rows: pa.Table, _group: int) -> None:
             self.rows += rows.num_rows
 
+        def refuse_if_overtaken(self) -> None:
+            pass
+
         def commit(self) -> int:
             return self.rows
 
-    monkeypatch.setattr(
-        lake, "write_deltalake", lambda uri, _, **options: seen.append((uri, options["storage_options"]))
-    )
     monkeypatch.setattr(lake, "DeltaFiles", NoFiles)
     lines: list[str] = []
     write_history(written, "s3a://bucket/lake/", {"aws_region": "x"}, lines.append)

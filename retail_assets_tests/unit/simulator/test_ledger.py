@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retail_assets.simulator.demand.model import draw_demand
+from retail_assets.simulator.demand.model import DemandModel
+from retail_assets.simulator.randomness import BLOCK_DAYS
 from retail_assets.simulator.scenario import CatalogueSettings, Scenario
 from retail_assets.simulator.simulation import Simulation, simulate
 from retail_assets.simulator.stock.shopping import TIME_STEP_MS, distinct_times
@@ -126,6 +127,32 @@ def test_orders_are_whole_packs_and_open_ones_have_no_date_of_receipt(simulation
     assert 0 < still_open.height < orders.height
 
 
+def test_a_truck_comes_below_the_suppliers_least_value_only_for_what_has_run_out(
+    simulation: Simulation, movements: pl.DataFrame
+) -> None:
+    truck = ["store_id", "supplier_id", "ordered_on"]
+    closing = (
+        movements.sort("occurred_at")
+        .with_columns(ordered_on=pl.col("occurred_at").dt.convert_time_zone("Europe/Berlin").dt.date())
+        .select(*SERIES, "ordered_on", "on_hand_after")
+    )
+    trucks = (
+        simulation.purchase_orders.sort("ordered_on")
+        .join(simulation.world.products.select("product_id", "unit_cost"), on="product_id")
+        .join(simulation.world.suppliers.select("supplier_id", "minimum_order_value"), on="supplier_id")
+        .join_asof(closing, on="ordered_on", by=list(SERIES), check_sortedness=False)
+        .group_by(truck)
+        .agg(
+            value=(pl.col("quantity").cast(pl.Float64) * pl.col("unit_cost").cast(pl.Float64)).sum(),
+            least=pl.col("minimum_order_value").first().cast(pl.Float64),
+            ran_out=(pl.col("on_hand_after") <= 0).any(),
+        )
+    )
+    small = trucks.filter(pl.col("value") < pl.col("least"))
+    assert 0 < small.height < trucks.height / 4
+    assert small["ran_out"].all()
+
+
 def test_every_order_that_was_received_has_one_receipt(simulation: Simulation, movements: pl.DataFrame) -> None:
     received = simulation.purchase_orders.filter(pl.col("received_on").is_not_null())
     receipts = movements.filter(pl.col("movement") == "receipt")
@@ -224,5 +251,12 @@ def test_times_are_set_apart_and_keep_their_order(entries: list[tuple[int, int]]
 
 
 def test_demand_is_the_same_whether_or_not_a_ledger_is_kept(simulation: Simulation) -> None:
-    world = build_world(simulation.scenario)
-    assert simulation.truth["demand"].sum() == draw_demand(simulation.scenario, world).units.sum()
+    scenario = simulation.scenario
+    model = DemandModel(scenario, build_world(scenario))
+    days = range(scenario.days)
+    wanted = sum(
+        int(model.block(store, block).units[: days.stop - block * BLOCK_DAYS].sum())
+        for store in range(scenario.stores)
+        for block in range(-(-scenario.days // BLOCK_DAYS))
+    )
+    assert simulation.truth["demand"].sum() == wanted

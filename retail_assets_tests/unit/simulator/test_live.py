@@ -4,13 +4,15 @@ import socket
 import threading
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from retail_assets.cli import main
 from retail_assets.simulator.scenario import DirtRates, Scenario
-from retail_assets.simulator.tills.live import LiveStream, end_of, stream_name
+from retail_assets.simulator.simulation import simulate
+from retail_assets.simulator.tills.live import LiveStream, SimulatedDays, end_of, stream_name
 from retail_assets.simulator.tills.pacing import AtOnce
 from retail_assets.simulator.tills.plan import StreamPlan
 from retail_assets.simulator.tills.producers import ProducerError
@@ -55,6 +57,38 @@ def test_an_absent_broker_is_named_with_what_to_do() -> None:
         stream.run(None, None, lambda _: AtOnce(), threading.Event())
 
 
+def test_a_saved_state_that_lies_after_what_a_stream_needs_is_refused_with_both_dates(tmp_path: Path) -> None:
+    saved = tmp_path / "state.npz"
+    simulate(SCENARIO).save_state(saved)
+    days = SimulatedDays(simulate(SCENARIO, state=saved))
+    assert list(days.approach(SCENARIO.last_date)) == []
+    with pytest.raises(
+        ProducerError, match=r"needs 2026-01-30, but the saved state goes on with 2026-01-31: leave out"
+    ):
+        days.approach(date(2026, 1, 30))
+
+
+def test_a_state_of_another_scenario_or_a_damaged_one_is_explained_in_one_line(tmp_path: Path) -> None:
+    saved = tmp_path / "state.npz"
+    simulate(SCENARIO).save_state(saved)
+    for content, error in [(saved.read_bytes(), "was saved for scenario"), (b"no state", "holds no saved state")]:
+        saved.write_bytes(content)
+        result = CliRunner().invoke(main, ["simulate", "live", "--preset", "tiny", "--state", str(saved)])
+        assert result.exit_code == 1
+        assert result.output.startswith(f"Error: {saved} {error}")
+        assert result.output.count("\n") == 1
+
+
+def test_a_history_says_before_it_begins_that_its_state_has_nowhere_to_go(tmp_path: Path) -> None:
+    lake, state = tmp_path / "lake", tmp_path / "nowhere" / "state.npz"
+    result = CliRunner().invoke(
+        main, ["simulate", "history", "--preset", "tiny", "--lake", str(lake), "--state", str(state)]
+    )
+    assert result.exit_code == 2
+    assert f"--state: the folder {state.parent} doesn't exist" in result.output
+    assert not lake.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -66,6 +100,7 @@ def test_an_absent_broker_is_named_with_what_to_do() -> None:
         (["--dirt", "late=-0.1"], "dirt.late_rate should be a number from 0 to 1, not -0.1"),
         (["--preset", "moon"], "moon"),
         (["--until", "tomorrow"], "'tomorrow' does not match the formats"),
+        (["--state", "nowhere.npz"], "nowhere.npz holds no saved state"),
     ],
 )
 def test_a_wrong_argument_is_explained_before_anything_is_simulated(arguments: list[str], error: str) -> None:

@@ -177,6 +177,7 @@ def test_a_shelf_is_unknown_before_its_first_movement(lake: HandMadeLake, look: 
     seen = look()
     assert list(column(seen, "stocked_out").values()) == [None, True, True]
     assert list(column(seen, "stocked_out", "P2").values()) == [None, None, None]
+    assert list(column(seen, "empty_hours").values()) == [None, 8.0, 12.0]
     assert only(seen).clock["series_days"].unique().to_list() == [2]
 
 
@@ -314,17 +315,19 @@ def test_empty_days_are_those_that_a_walk_minute_by_minute_finds(
     for day in range(4):
         lake.basket(at(f"2026-03-0{2 + day} 09:00"), ("P1", 1))
     (folder / "kept").mkdir()
-    found = column(observe(lake.write(), folder / "kept"), "stocked_out")
+    seen = observe(lake.write(), folder / "kept")
 
-    walked = dict.fromkeys(found, False)
+    walked = dict.fromkeys(column(seen, "stocked_out"), 0)
     on_hand = 1
     for tenth in range(4 * 24 * 6):
         when = midnight + timedelta(minutes=10 * tenth)
         on_hand = moves.get(when, on_hand)
         local = when.astimezone(BERLIN)
         if on_hand == 0 and 8 <= local.hour < 20:
-            walked[local.date()] = True
-    assert found == walked
+            walked[local.date()] += 1
+    assert column(seen, "stocked_out") == {day: tenths > 0 for day, tenths in walked.items()}
+    assert column(seen, "empty_hours") == pytest.approx({day: tenths / 6 for day, tenths in walked.items()})
+    assert set(column(seen, "open_hours").values()) == {12.0}
 
 
 def test_stock_of_one_series_is_read_in_order(lake: HandMadeLake, look: Look) -> None:

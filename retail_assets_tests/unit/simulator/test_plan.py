@@ -1,8 +1,10 @@
 """A stream's plan: one order that anybody can work out again, and dirt whose counts add up."""
 
 import json
+import math
+import threading
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -11,12 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retail_assets.contracts.events import HEADER_SCHEMA_VERSION
 from retail_assets.contracts.topics import EVENT_TOPICS, INVENTORY_UPDATES, POS_EVENTS, SALES_TRANSACTIONS, Topic
 from retail_assets.simulator.scenario import DirtRates
-from retail_assets.simulator.tills.dirt import LATE_MS, SKEW_MS, DirtCounts, Label, _overtake
-from retail_assets.simulator.tills.plan import DayEvents, StreamPlan, total
+from retail_assets.simulator.tills.dirt import KIND_BITS, LATE_MS, SKEW_MS, DirtCounts, Label, _overtake
+from retail_assets.simulator.tills.live import fixed_headers
+from retail_assets.simulator.tills.plan import DayEvents, StreamPlan
 from retail_assets.simulator.tills.wire import WireFormat
 from retail_assets_tests.made_up_days import MadeUpDay, MadeUpDays
+from retail_assets_tests.made_up_stream import expected
 
 SOURCE = MadeUpDays()
 FIRST, LAST = SOURCE.first_date, SOURCE.last_date
@@ -42,8 +47,8 @@ rates = st.builds(
 )
 
 
-def whole(plan: StreamPlan, first: date = FIRST, until_ms: int | None = None) -> pl.DataFrame:
-    return pl.concat(plan.stretches(first, until_ms))
+def whole(plan: StreamPlan, first: date = FIRST) -> pl.DataFrame:
+    return pl.concat(plan.stretches(first))
 
 
 def of(topic: Topic, messages: pl.DataFrame) -> pl.DataFrame:
@@ -67,10 +72,10 @@ def bodies(messages: pl.DataFrame) -> list[dict[str, object]]:
 def test_every_event_is_planned_once_and_the_counts_add_up(rates: DirtRates, seed: int) -> None:
     plan = StreamPlan(SOURCE, seed, rates)
     messages = whole(plan)
-    expected = plan.expected(FIRST)
-    assert total(expected).messages == messages.height
+    books = expected(plan, FIRST)
+    assert sum(books.values(), DirtCounts()).messages == messages.height
     for topic in EVENT_TOPICS:
-        mine, counts = of(topic, messages), expected[topic.name]
+        mine, counts = of(topic, messages), books[topic.name]
         ids = [body[topic.schema.id_field] for body in bodies(kind(mine, Label.EVENT))]
         assert Counter(ids) == Counter(SOURCE.expected_ids(topic, FIRST, LAST))
         assert counts.events == len(ids)
@@ -87,6 +92,78 @@ def test_every_event_is_planned_once_and_the_counts_add_up(rates: DirtRates, see
         ]:
             assert flagged(mine, label).height == count
         assert not flagged(mine, Label.LATE).filter(pl.col("label") & int(Label.OUT_OF_ORDER) != 0).height
+
+
+def seen(messages: pl.DataFrame, topic: Topic, known: set[str]) -> dict[str, int]:
+    """Count what a consumer can see go wrong, who has versions, values and order, and knows which events there are."""
+    versions = {
+        kind: dict(headers)[HEADER_SCHEMA_VERSION]
+        for kind, headers in fixed_headers(topic, "x", WireFormat.JSON).items()
+    }
+    found = Counter[str]()
+    ids = set[str]()
+    latest: dict[str, int] = {}
+    tills: dict[str, int] = {}
+    for due, label, value in messages.select("due", "label", "value").iter_rows():
+        if versions[label & KIND_BITS] != str(topic.schema.version).encode():
+            found["unknown_version"] += 1
+            continue
+        try:
+            body = json.loads(value)
+        except ValueError:
+            body = {}
+        if body.get(topic.schema.id_field) not in known:
+            found["malformed"] += 1
+        elif body[topic.schema.id_field] in ids:
+            found["duplicate"] += 1
+        else:
+            ids.add(body[topic.schema.id_field])
+            store, happened = body["store_id"], body["occurred_at"]
+            found["late"] += due - happened >= LATE_MS[0]
+            found["out_of_order"] += happened < latest.get(store, happened)
+            found["clock_skew"] += happened != due
+            latest[store] = max(latest.get(store, happened), happened)
+            tills[body.get("register_id", "none")] = happened - due
+    found["events"] = len(ids)
+    found["tills"] = len(tills)
+    found["wrong_tills"] = sum(by != 0 for by in tills.values())
+    return found
+
+
+BUSY = MadeUpDays(last_date=FIRST + timedelta(days=1), events=2_000, stores=50)
+
+
+@pytest.mark.parametrize("fault", ["duplicate", "late", "out_of_order", "clock_skew", "malformed", "unknown_version"])
+def test_a_consumer_sees_each_fault_as_often_as_was_asked_for_and_as_was_counted(fault: str) -> None:
+    share = 0.08
+    messages = whole(StreamPlan(BUSY, 11, DirtRates(**{f"{fault}_rate": share})))
+    for topic in EVENT_TOPICS:
+        mine = of(topic, messages)
+        found = seen(mine, topic, BUSY.expected_ids(topic, BUSY.first_date, BUSY.last_date))
+        counts = asdict(DirtCounts.of(Counter(mine["label"])))
+        counted = counts["duplicates" if fault == "duplicate" else fault]
+        assert found["events"] == counts["events"] == BUSY.events * 2
+        assert found[fault] == counted
+        if topic is INVENTORY_UPDATES and fault == "clock_skew":
+            assert counted == 0  # no till reports those
+            continue
+        trials, hits = (found["tills"], found["wrong_tills"]) if fault == "clock_skew" else (found["events"], counted)
+        # The last of a store's events on a day has no later one to be overtaken by.
+        chances = trials - (BUSY.stores * 2 if fault == "out_of_order" else 0)
+        assert abs(hits - share * chances) < 3 * math.sqrt(chances * share * (1 - share))
+
+
+def test_each_fault_keeps_its_rate_when_all_happen_at_once() -> None:
+    asked = {"duplicates": 0.02, "late": 0.05, "out_of_order": 0.04, "malformed": 0.01, "unknown_version": 0.03}
+    plan = StreamPlan(BUSY, 5, DirtRates(**{f"{name.removesuffix('s')}_rate": share for name, share in asked.items()}))
+    for name, counts in expected(plan, FIRST).items():
+        for fault, share in asked.items():
+            # What is late isn't overtaken as well.
+            chances = (
+                counts.events * (1 - asked["late"]) - BUSY.stores * 2 if fault == "out_of_order" else counts.events
+            )
+            deviation = math.sqrt(chances * share * (1 - share))
+            assert abs(asdict(counts)[fault] - share * chances) < 3 * deviation, (name, fault)
 
 
 @settings(max_examples=25)
@@ -115,16 +192,6 @@ def test_a_plan_is_the_same_wherever_it_is_begun_and_however_many_days_there_are
     later = whole(plan, LAST)
     assert later.equals(whole(plan).join(later, on=["topic", "sequence"], how="semi"))
     assert not whole(plan).equals(whole(StreamPlan(SOURCE, 8, DIRTY, wire)))
-
-
-def test_an_end_cuts_the_order_and_changes_nothing_before_it() -> None:
-    plan = StreamPlan(SOURCE, 7, DIRTY)
-    messages = whole(plan)
-    for place in (0, 1, messages.height // 3, messages.height // 2, messages.height - 1):
-        until = int(messages["due"][place])
-        before = messages.filter(pl.col("due") < until)
-        found = pl.concat([messages[:0], *plan.stretches(FIRST, until)])
-        assert found.equals(before)
 
 
 def test_what_is_out_of_order_comes_after_a_later_event_of_its_store() -> None:
@@ -194,6 +261,23 @@ def test_what_is_made_up_has_an_identity_of_its_own_or_none() -> None:
             except ValueError:
                 continue
             assert body[topic.schema.id_field] not in known
+
+
+def test_once_a_stream_is_stopped_no_further_day_is_made() -> None:
+    stop = threading.Event()
+
+    @dataclass(frozen=True)
+    class Stopping(MadeUpDays):
+        made: list[date] = field(default_factory=list)
+
+        def day(self, on: date) -> DayEvents:
+            self.made.append(on)
+            stop.set()
+            return super().day(on)
+
+    source = Stopping()
+    assert list(StreamPlan(source, 1, CLEAN).stretches(FIRST, stop)) == []
+    assert source.made == [FIRST]
 
 
 @dataclass(frozen=True)

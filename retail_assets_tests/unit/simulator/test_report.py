@@ -1,6 +1,7 @@
 """The report and its charts, on a small lake written by hand."""
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def test_figures_are_those_of_the_lakes_events(findings: Findings) -> None:
     assert findings.counts["series_days"] == 4 * DAYS
     assert found.zero_share == pytest.approx(2 * 56 / (4 * DAYS))
     assert found.stockout_series_days_share == pytest.approx(2 * 8 / (4 * DAYS))
+    # Empty from half past three till closing, in the shop that closes at eight and the one that closes at ten.
+    assert found.stockout_time_share == pytest.approx(8 * (4.5 + 6.5) / (2 * DAYS * (12 + 15)))
     assert found.promotion_lift_median == pytest.approx(3.0)
     assert found.class_shares == {"intermittent": 0.5, "lumpy": 0.0, "erratic": 0.0, "smooth": 0.5}
 
@@ -123,6 +126,7 @@ def test_the_json_has_every_figure_and_survives_a_round_trip(findings: Findings)
         "autocorrelation",
         "promotion_lift_median",
         "stockout_series_days_share",
+        "stockout_time_share",
     }
     assert set(statistics["class_shares"]) == {"intermittent", "lumpy", "erratic", "smooth"}
     assert set(statistics["autocorrelation"]) == {"1", "7", "28"}
@@ -157,6 +161,22 @@ def test_the_table_marks_what_lies_outside(findings: Findings) -> None:
     assert "3.00" in lift
     assert "outside" not in lift
     assert max(map(len, text.splitlines()[:-1])) <= 120
+
+
+def test_a_small_lake_is_told_that_its_figures_mean_little(findings: Findings) -> None:
+    def shown(found: Findings) -> str:
+        console = Console(width=120, record=True, file=open("/dev/null", "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        write_table(found, console)
+        return console.export_text()
+
+    enough = replace(
+        findings, counts=findings.counts | {"series": 500}, first_date=findings.last_date.replace(year=2025)
+    )
+    assert "mean little" not in shown(enough)
+    assert not enough.as_json()["too_small"]
+    for few in (findings, replace(enough, first_date=FIRST), replace(enough, counts=findings.counts)):
+        assert "mean little" in shown(few)
+        assert few.as_json()["too_small"]
 
 
 def test_every_chart_is_a_picture_of_some_size_with_something_on_it(findings: Findings, tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ def frame_of(
             "date": [MONDAY + timedelta(days=day) for day in range(count)],
             "units": np.asarray(units, dtype=np.float64),
             "on_promotion": [day in promoted for day in range(count)],
+            "open_hours": [12.0] * count,
+            "empty_hours": [3.0 * (day in empty) if shelf_known else None for day in range(count)],
             "stocked_out": [day in empty if shelf_known else None for day in range(count)],
         },
         schema={
@@ -54,6 +56,8 @@ def frame_of(
             "date": pl.Date,
             "units": pl.Float64,
             "on_promotion": pl.Boolean,
+            "open_hours": pl.Float64,
+            "empty_hours": pl.Float64,
             "stocked_out": pl.Boolean,
         },
     )
@@ -255,13 +259,16 @@ def test_the_median_lift_is_over_series() -> None:
 def test_stockouts_are_counted_by_series_days_that_are_known() -> None:
     known = frame_of([1.0] * 10, empty={2, 3, 4})
     unknown = frame_of([1.0] * 90, product="P2", shelf_known=False)
-    assert statistics_of(pl.concat([known, unknown])).stockout_series_days_share == pytest.approx(0.3)
+    found = statistics_of(pl.concat([known, unknown]))
+    assert found.stockout_series_days_share == pytest.approx(0.3)
+    assert found.stockout_time_share == pytest.approx(3 * 3 / (10 * 12))
     assert statistics_of(unknown).stockout_series_days_share is None
+    assert statistics_of(unknown).stockout_time_share is None
 
 
 def test_no_days_give_no_figures() -> None:
     found = statistics_of(frame_of([]))
-    assert found == Statistics(None, None, None, None, None, None, dict.fromkeys(LAGS), None, None)
+    assert found == Statistics(None, None, None, None, None, None, dict.fromkeys(LAGS), None, None, None)
 
 
 retailers = st.lists(
