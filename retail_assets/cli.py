@@ -174,7 +174,7 @@ def bench_overhead(steps: int, repeats: int, warm_ups: int, partitions: int) -> 
 
 
 @bench.command("simulator")
-@click.option("--days", type=click.IntRange(8, 730), default=60, show_default=True, help="Days of the longer history.")
+@click.option("--days", type=click.IntRange(8, 730), default=240, show_default=True, help="Days of the longer history.")
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes that make history."
 )
