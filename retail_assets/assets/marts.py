@@ -27,7 +27,7 @@ from retail_assets.contracts.tables import (
     REFERENCE_SUPPLIERS,
     Table,
 )
-from retail_assets.domain.keys import assign_keys
+from retail_assets.domain.keys import UNKNOWN_KEY, assign_keys
 from retail_assets.partitions import business_dates
 from retail_assets.resources.clickhouse import ClickHouseResource
 from retail_assets.resources.lake import LakeResource
@@ -174,7 +174,11 @@ def dim_supplier(clickhouse: ClickHouseResource, suppliers: pl.DataFrame) -> pl.
 def dim_product(clickhouse: ClickHouseResource, products: pl.DataFrame, suppliers: pl.DataFrame) -> pl.DataFrame:
     """Give every product its lasting integer key, and its supplier's."""
     current = products.join(
-        suppliers.select(pl.col("supplier_id").cast(pl.String), "supplier_key"), on="supplier_id", how="left"
+        suppliers.filter(pl.col("supplier_key") != UNKNOWN_KEY).select(
+            pl.col("supplier_id").cast(pl.String), "supplier_key"
+        ),
+        on="supplier_id",
+        how="left",
     ).select(
         "product_id",
         "name",
@@ -203,6 +207,8 @@ def with_keys(frame: SparkFrame, dimensions: dict[str, pl.DataFrame]) -> SparkFr
         pairs = [
             (str(identifier), int(key))
             for identifier, key in dimension.select(f"{thing}_id", f"{thing}_key").iter_rows()
+            # The unknown member's id is a word, and somebody may have a product of that name.
+            if key != UNKNOWN_KEY
         ]
         keys = session.createDataFrame(pairs, f"{thing}_id string, {thing}_key int")
         frame = (

@@ -134,11 +134,13 @@ def row_counts(delta: DeltaTable, table: Table, window: DateWindow | None) -> di
     """Return the rows per partition from the table's log alone, without reading data.
 
     Returns:
-        Rows by partition value; by "" for a table without partitions.
+        Rows by partition value; by "" for a table without partitions; nothing where there are no rows.
     """
     actions = pl.DataFrame(delta.get_add_actions(flatten=True))
-    if table.partition_by is None or actions.is_empty():
-        return {"": int(actions["num_records"].sum()) if not actions.is_empty() else 0}
+    if actions.is_empty():
+        return {}
+    if table.partition_by is None:
+        return {"": int(actions["num_records"].sum())}
     column = f"partition.{table.partition_by}"
     actions = actions.select(pl.col(column).cast(pl.String).alias("partition"), "num_records")
     if window is not None:
