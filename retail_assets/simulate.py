@@ -5,7 +5,6 @@ Belongs here: arguments of the simulator's commands, and what they show. Does no
 """
 
 import json
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +17,7 @@ import click
 from retail_assets.explained import explained
 from retail_assets.settings import load_settings
 from retail_assets.simulate_live import live
+from retail_assets.stopping import stopped_by_signals
 from retail_local.files import locked
 
 _FIELDS_HELP: Final = "instead of the scenario's own"
@@ -79,7 +79,7 @@ def history(
 
     from retail_assets.resources.lake import storage_options
     from retail_assets.simulator.delta_files import ConcurrentWriteError
-    from retail_assets.simulator.lake import write_history
+    from retail_assets.simulator.lake import HistoryStoppedError, write_history
     from retail_assets.simulator.realism.observation import cause_of
     from retail_assets.simulator.scenario_file import load_scenario
     from retail_assets.simulator.simulation import simulate as run
@@ -90,10 +90,14 @@ def history(
     )
     simulation = run(scenario, workers=workers)
     try:
-        with _sole_writer(uri), _interruptible(uri):
-            rows = write_history(simulation, uri, storage_options(uri), on_progress=click.echo)
+        with _sole_writer(uri), stopped_by_signals() as stop:
+            rows = write_history(simulation, uri, storage_options(uri), on_progress=click.echo, stop=stop)
     except ConcurrentWriteError:
         _refuse_a_second(uri)
+    except (HistoryStoppedError, KeyboardInterrupt):
+        raise click.ClickException(
+            f"interrupted: of this history, {uri} holds the tables named above and no other file; run it again"
+        ) from None
     except (DeltaError, OSError) as error:
         raise click.ClickException(f"{uri} can't be written to: {cause_of(error)}") from None
     click.echo(f"{sum(rows.values()):,} rows in {uri}; retail simulate report --lake {lake} shows how real they are")
@@ -121,20 +125,6 @@ def _refuse_a_second(uri: str) -> NoReturn:
         f"another history is being written to {uri}: nothing of this one was; wait for that one's end, then run this "
         "one again to replace it"
     )
-
-
-@contextmanager
-def _interruptible(uri: str) -> Iterator[None]:
-    """Let SIGTERM end a write as Ctrl-C does: by way of what takes its files away."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise click.ClickException(
-            f"interrupted: of this history, {uri} holds the tables named above and no other file; run it again"
-        ) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @simulate.command()

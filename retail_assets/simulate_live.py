@@ -5,8 +5,6 @@ Belongs here: its arguments, signals, and what it shows. Does not belong here: s
 
 import math
 import os
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -19,6 +17,7 @@ import click
 
 from retail_assets.explained import explained
 from retail_assets.settings import load_settings
+from retail_assets.stopping import stopped_by_signals
 from retail_local.files import locked
 
 if TYPE_CHECKING:
@@ -197,22 +196,3 @@ def _show(progress: "LiveProgress") -> None:
 
 def _show_approach(over: date, done: int, days: int) -> None:
     click.echo(f"living through {over}, {done} of {days} days before the stream", err=True)
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[threading.Event]:
-    """Give an event that SIGINT and SIGTERM set; a second one ends the process as ever."""
-    stop = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def handle(number: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -7,6 +7,7 @@ Days are simulated once; each piece of them goes into the files of its tables an
 committed together when all are there.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -48,11 +49,16 @@ _TABLES: Final = {feed: raw_table(topic) for feed, topic in _TOPICS.items()} | {
 }
 
 
+class HistoryStoppedError(Exception):
+    """A history was stopped before any of it was committed."""
+
+
 def write_history(
     simulation: Simulation,
     lake_uri: str,
     storage_options: dict[str, str] | None = None,
     on_progress: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> dict[str, int]:
     """Write the reference tables, the truth and the history of every event topic.
 
@@ -64,12 +70,15 @@ def write_history(
         lake_uri: `file:///…`, `s3://…` or `s3a://…`, without the layer.
         storage_options: what delta-rs needs to reach the store.
         on_progress: called with one line of text per table, and every other second in between.
+        stop: ends the write when it's set. Only between two pieces: an exception that a signal raises while a file is
+            being opened would leave one that nobody knows.
 
     Returns:
         Rows written, by the path of the table below the lake's root.
 
     Raises:
         ConcurrentWriteError: another history was written to the lake in the meantime; it is left as it is.
+        HistoryStoppedError: it was stopped; the lake is as it was.
     """
     # Spark says s3a for what all others call s3.
     root = lake_uri.rstrip("/").replace("s3a://", "s3://", 1)
@@ -86,6 +95,7 @@ def write_history(
     told = time.monotonic()
     try:
         for part in simulation.feeds():
+            _heed(stop)
             if on_progress is not None and time.monotonic() - told > _PROGRESS_S:
                 told = time.monotonic()
                 until = simulation.scenario.first_date + timedelta(days=part.stretch.after - 1)
@@ -95,12 +105,18 @@ def write_history(
                 files[feed].add(to_arrow(rows, arrow_schema(_TABLES[feed].columns)), part.stretch.first // BLOCK_DAYS)
         for of_table, frame in whole:
             of_table.add(to_arrow(frame, arrow_schema(of_table.table.columns)), 0)
+        _heed(stop)
         _commit(open_tables, note)
     except BaseException:
         for of_table in open_tables:
             of_table.discard()
         raise
     return written
+
+
+def _heed(stop: threading.Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise HistoryStoppedError
 
 
 def _commit(tables: list[DeltaFiles], note: Callable[[Table, int], None]) -> None:

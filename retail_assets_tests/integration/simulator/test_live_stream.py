@@ -44,7 +44,7 @@ ROOT = Path(__file__).parents[3]
 #: Run as a process of its own: what can be killed, and what gets signals.
 CHILD = """
 import sys
-from retail_assets.simulate_live import stopped_by_signals
+from retail_assets.stopping import stopped_by_signals
 from retail_assets.simulator.tills.pacing import ByRate
 from retail_assets_tests.made_up_stream import FIRST, stream_of
 servers, tag, events, rate = sys.argv[1:]
