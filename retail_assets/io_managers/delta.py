@@ -44,7 +44,7 @@ def contract_frame(frame: SparkFrame, table: Table) -> SparkFrame:
     if missing or unknown:
         raise ContractError(
             f"{table.path}: the frame lacks [{', '.join(missing)}] and has [{', '.join(unknown)}], which the contract "
-            "doesn't know: mend the asset, or state the columns in contracts/tables.py"
+            "doesn't know: mend the asset, or state the columns in contracts/tables"
         )
     # ANSI mode is on: a value that doesn't fit its type fails the write rather than turning into null.
     return frame.select(
