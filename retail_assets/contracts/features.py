@@ -1,8 +1,8 @@
 """The dictionary of features: name, meaning, unit and source of each, as known at the end of an origin date.
 
-The single source for the table `features/demand_features`, for asset metadata and for `docs/features.md`. Names say
-measure and window in days. Does not belong here: how a feature is computed (`domain.features`), and which of them a
-forecast uses (`domain.forecasting`).
+The single source for the table `features/demand_features`, for asset metadata and for `docs/feature_dictionary.md`.
+Names say measure and window in days. Does not belong here: how a feature is computed (`domain.features`), and which of
+them a forecast uses (`domain.forecasting`).
 """
 
 from dataclasses import dataclass
@@ -217,7 +217,7 @@ SOURCES: Final = tuple(dict.fromkeys(table for feature in DEMAND_FEATURES for ta
 
 
 def dictionary() -> str:
-    """Return the dictionary of features as Markdown, for `docs/features.md`."""
+    """Return the dictionary of features as Markdown, for `docs/feature_dictionary.md`."""
     rows = [
         f"| `{feature.column.name}` | {feature.column.description} | {feature.column.unit or '-'} "
         f"| {', '.join(f'`{table}`' for table in feature.source)} |"
@@ -225,11 +225,12 @@ def dictionary() -> str:
     ]
     return "\n".join(
         [
-            "# Features",
+            "# Dictionary of features",
             "",
             "What is known of a store's product at the end of a day (the origin date), and nothing later: the columns",
-            "of `features/demand_features`, one row per store, product and day. Unknown values are null. This page is",
-            "written by `make docs` from `retail_assets/contracts/features.py`.",
+            "of `features/demand_features`, one row per store, product and day. Unknown values are null. How they are",
+            "kept and read stands in [features](features.md). This page is written by `make docs` from",
+            "`retail_assets/contracts/features.py`.",
             "",
             "| feature | meaning | unit | source |",
             "|---|---|---|---|",

@@ -171,7 +171,7 @@ def _run_stages(settings: Settings, scenario: Scenario, started: float) -> DemoR
     today = partition_tags(scenario.last_date, scenario.last_date)
     for job, tags, doing in (
         ("daily_etl", whole, "Kafka to raw, raw to core, core to the warehouse"),
-        ("feature_engineering", learning, "what a forecast may know of each day"),
+        ("feature_engineering", learning, "what a forecast may know of each day, and the last of it to the warehouse"),
         ("model_training", {}, "train the demand model, judge it on rolling origins"),
         ("batch_predictions", today, "forecasts, reorder points, and both to the warehouse"),
     ):
