@@ -15,6 +15,8 @@ from pyspark.sql import functions as F
 
 from retail_assets.assets.common import OWNERS, POOL_WAREHOUSE, AssetDecorator, run_window
 from retail_assets.assets.core import imported_days
+from retail_assets.assets.serving import warehouse_metadata
+from retail_assets.contracts.lineage import LINEAGE
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
@@ -33,7 +35,6 @@ from retail_assets.io_managers.delta import row_counts
 from retail_assets.partitions import business_dates
 from retail_assets.resources.clickhouse import ClickHouseResource
 from retail_assets.resources.lake import LakeResource
-from retail_assets.resources.migrations import documented_columns
 from retail_assets.settings import get_settings
 
 UNKNOWN = "unknown"
@@ -48,20 +49,12 @@ def _mart(name: str, description: str, **more: Any) -> AssetDecorator:
         group_name="marts",
         description=description,
         owners=OWNERS,
-        metadata={"dagster/column_schema": _schema(name), "dagster/table_name": f"retail.{name}"},
+        metadata=warehouse_metadata(name, LINEAGE.get(f"marts/{name}", {})),
         io_manager_key="warehouse_io_manager",
         pool=POOL_WAREHOUSE,
         **more,
     )
     return decorator
-
-
-def _schema(name: str) -> dg.TableSchema:
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(column, type=kind, description=comment) for column, kind, comment in documented_columns(name)
-        ]
-    )
 
 
 def _in(table: Table) -> dg.AssetIn:

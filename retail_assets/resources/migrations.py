@@ -15,12 +15,6 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from retail_assets.paths import infra_dir
 
 _FILE_NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
-_COLUMN: Final = re.compile(r"^ +(\w+) +(.+?) +(?:DEFAULT \S+ +)?COMMENT '((?:[^']|'')*)'", re.MULTILINE)
-#: Statements that change the columns of a table that an earlier migration made.
-_ADDED: Final = re.compile(
-    r"ADD COLUMN IF NOT EXISTS (\w+) +(.+?) +(?:DEFAULT \S+ +)?COMMENT '((?:[^']|'')*)'(?: AFTER (\w+))?"
-)
-_COMMENTED: Final = re.compile(r"COMMENT COLUMN (\w+) '((?:[^']|'')*)'")
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations
 (
@@ -79,34 +73,6 @@ def read_migrations(folder: Path | None = None) -> list[Migration]:
     if versions != list(range(1, len(versions) + 1)):
         raise MigrationError(f"{folder}: versions must be 1, 2, 3 … without gap or repeat, found {versions}")
     return migrations
-
-
-def documented_columns(table: str, migrations: list[Migration] | None = None) -> list[tuple[str, str, str]]:
-    """Return name, type and comment of a table's columns, as the DDL that creates and alters it states them.
-
-    Raises:
-        MigrationError: no migration creates the table.
-    """
-    columns: list[tuple[str, str, str]] = []
-    for migration in migrations or read_migrations():
-        body = re.search(rf"CREATE TABLE IF NOT EXISTS {table}\n\((.*?)\n\)\n", migration.sql, re.DOTALL)
-        if body is not None:
-            columns = _COLUMN.findall(body[1])
-        for statement in migration.statements:
-            if re.search(rf"^ALTER TABLE {table}\n", statement, re.MULTILINE):
-                columns = _altered(columns, statement)
-    if not columns:
-        raise MigrationError(f"no migration creates {table}")
-    return [(name, " ".join(kind.split()), comment.replace("''", "'")) for name, kind, comment in columns]
-
-
-def _altered(columns: list[tuple[str, str, str]], statement: str) -> list[tuple[str, str, str]]:
-    for name, kind, comment, before in _ADDED.findall(statement):
-        names = [known for known, _, _ in columns]
-        place = names.index(before) + 1 if before else len(names)
-        columns = [*columns[:place], (name, kind, comment), *columns[place:]]
-    comments = dict(_COMMENTED.findall(statement))
-    return [(name, kind, comments.get(name, comment)) for name, kind, comment in columns]
 
 
 def migrate(client: Client, database: str, migrations: list[Migration] | None = None) -> list[Migration]:

@@ -23,8 +23,8 @@ from retail_assets.io_managers.clickhouse import ClickHouseIOManager
 from retail_assets.io_managers.delta import SparkDeltaIOManager
 from retail_assets.resources.clickhouse import ClickHouseResource
 from retail_assets.resources.lake import LakeResource
-from retail_assets.resources.migrations import documented_columns
 from retail_assets.resources.spark import SparkResource
+from retail_assets.resources.warehouse_schema import documented_columns
 from retail_assets.runs import partition_tags
 from retail_assets.settings import Settings, get_settings
 

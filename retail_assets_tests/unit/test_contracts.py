@@ -20,7 +20,8 @@ from retail_assets.contracts.tables import (
 )
 from retail_assets.contracts.topics import EVENT_TOPICS
 from retail_assets.contracts.types import BOOLEAN, FLOAT32, INT32, arrow_schema, spark_schema
-from retail_assets.resources.migrations import Migration, MigrationError, documented_columns, read_migrations
+from retail_assets.resources.migrations import Migration, MigrationError, read_migrations
+from retail_assets.resources.warehouse_schema import documented_columns
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.path)
