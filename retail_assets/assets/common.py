@@ -1,6 +1,5 @@
 """What the asset modules share: specs derived from contracts, and domain functions run by Spark store by store."""
 
-import itertools
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, Final
@@ -37,8 +36,10 @@ def column_type_name(column_type: ScalarType | DecimalType | ListType) -> str:
 
 def from_where(origins: tuple[Origin, ...]) -> str:
     """Return the origins of a column as people read them: ` From core/daily_sales: units, revenue.`"""
-    by_table = itertools.groupby(origins, key=lambda origin: origin.table)
-    told = "; ".join(f"{table}: {', '.join(origin.column for origin in columns)}" for table, columns in by_table)
+    columns: dict[str, list[str]] = {}
+    for origin in origins:
+        columns.setdefault(origin.table, []).append(origin.column)
+    told = "; ".join(f"{table}: {', '.join(names)}" for table, names in columns.items())
     return f" From {told}." if told else ""
 
 

@@ -37,12 +37,22 @@ def _path(table: str) -> str:
     return f"{VIEWS}/{table}" if table.startswith("v_") else f"marts/{table}"
 
 
+def _types(view: View) -> dict[tuple[Origin, ...], str]:
+    """Return the types of what a view shows, by what it is made from: known where that is one column of a table."""
+    tables = set(view.tables) & set(documented_tables())
+    return {(Origin(table, name),): kind for table in tables for name, kind, _ in documented_columns(table)}
+
+
 def _view_spec(name: str, view: View) -> dg.AssetSpec:
     lineage = {
         column: tuple(Origin(_path(origin.table), origin.column) for origin in origins)
         for column, origins in view.columns.items()
     }
-    columns = [dg.TableColumn(column, description=from_where(origins).strip()) for column, origins in lineage.items()]
+    types = _types(view)
+    columns = [
+        dg.TableColumn(column, type=types.get(view.columns[column], ""), description=from_where(origins).strip())
+        for column, origins in lineage.items()
+    ]
     return dg.AssetSpec(
         key=dg.AssetKey([VIEWS, name]),
         group_name=VIEWS,
