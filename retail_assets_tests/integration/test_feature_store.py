@@ -174,10 +174,13 @@ def test_a_store_and_a_day_asked_of_the_view_are_found_by_the_tables_index(wareh
 
 
 def test_the_python_of_the_document_reads_a_store_and_what_was_known_before_each_day(
-    serve: Any, lake: LakeResource, warehouse: Client, settings: Settings
+    warehouse: Client, settings: Settings
 ) -> None:
-    lake.overwrite(FEATURES_DEMAND, features(ago(3), ago(1), LAST))
-    serve(ago(3), LAST)
+    for day in (ago(3), ago(1), LAST):
+        warehouse.command(
+            "INSERT INTO retail.feature_demand (business_date, store_id, product_id, demand, demand_mean_28) VALUES "
+            f"('{day}', 'S1', 'P1', 3, 2.5)"
+        )
     warehouse.command("INSERT INTO retail.dim_store (store_key, store_id) VALUES (1, 'S1')")
     warehouse.command("INSERT INTO retail.dim_product (product_key, product_id) VALUES (1, 'P1')")
     warehouse.command(
