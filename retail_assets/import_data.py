@@ -113,7 +113,7 @@ def sales(
     from rich.console import Console
 
     from retail_assets.imports.checking import Conventions
-    from retail_assets.imports.columns import parse_mapping
+    from retail_assets.imports.columns import SALES, parse_mapping
     from retail_assets.imports.dates import named_format
     from retail_assets.imports.reading import CsvOptions
     from retail_assets.imports.reference import Place
@@ -131,7 +131,7 @@ def sales(
         products=products,
         stores=stores,
         events=events,
-        mapping=parse_mapping(mapping),
+        mapping=parse_mapping(mapping, SALES),
         csv_options=CsvOptions(SEPARATORS[separator] if separator else None, encoding),
         conventions=Conventions(
             named_format(date_format) if date_format else None, DECIMALS[decimal] if decimal else None
