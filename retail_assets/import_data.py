@@ -114,11 +114,12 @@ def sales(
 
     from retail_assets.imports.checking import Conventions
     from retail_assets.imports.columns import SALES, parse_mapping
+    from retail_assets.imports.common import Request
     from retail_assets.imports.dates import named_format
     from retail_assets.imports.reading import CsvOptions
     from retail_assets.imports.reference import Place
     from retail_assets.imports.report import refusal, write_report
-    from retail_assets.imports.sales import Request, import_sales
+    from retail_assets.imports.sales import import_sales
     from retail_assets.imports.writing import Lake
     from retail_assets.resources.lake import storage_options
 
@@ -126,7 +127,7 @@ def sales(
     zone = time_zone or settings.time_zone
     uri = lake_uri(lake) if lake else settings.lake
     request = Request(
-        sales=files,
+        files=files,
         place=Place(zone, _country(country, zone)),
         products=products,
         stores=stores,

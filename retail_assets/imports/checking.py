@@ -282,9 +282,9 @@ def checked_batches(
                 values, wrong = _read(one, batch[one.name], understanding.decimal)
                 columns.append(values.alias(one.column))
                 faults += wrong
-        values = pl.DataFrame(columns)
+        checked = pl.DataFrame(columns)
         if judge is not None:
-            values, more = judge(values)
+            checked, more = judge(checked)
             faults += more
         for name, fault, rows in faults:
             if rows.any():
@@ -293,7 +293,7 @@ def checked_batches(
         bad = reason > 0
         if bad.any():
             _note_rejected(place, file, batch.with_columns(reason).filter(bad), rejections, where)
-        yield values.with_columns(reason) if judge is not None else values.filter(~bad)
+        yield checked.with_columns(reason) if judge is not None else checked.filter(~bad)
 
 
 def _date_lookup(understanding: Understanding, rejections: Rejections) -> pl.DataFrame:

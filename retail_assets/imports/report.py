@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 
 from retail_assets.imports.buckets import Tally
 from retail_assets.imports.checking import Understanding
-from retail_assets.imports.sales import Outcome, Request
+from retail_assets.imports.common import Outcome, Request
 
 _EXAMPLE_WIDTH: Final = 30
 _SHOWN_COLUMNS: Final = 10

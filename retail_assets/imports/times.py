@@ -28,9 +28,7 @@ def date_parts(texts: pl.Series) -> pl.Series:
     # A basket's lines have the same time: far fewer texts are taken apart than there are rows.
     different = texts.fill_null("").alias("text").unique()
     parts = pl.DataFrame({"text": different, "date": different.str.extract(_PARTS, 1).fill_null(different)})
-    return (
-        pl.DataFrame({"text": texts.fill_null("")}).join(parts, on="text", how="left", maintain_order="left")["date"]
-    )
+    return pl.DataFrame({"text": texts.fill_null("")}).join(parts, on="text", how="left", maintain_order="left")["date"]
 
 
 def read_times(texts: pl.Series, days: pl.DataFrame) -> pl.DataFrame:
@@ -46,15 +44,13 @@ def read_times(texts: pl.Series, days: pl.DataFrame) -> pl.DataFrame:
     """
     different = texts.fill_null("").alias("whole").unique()
     parts = (
-        pl.DataFrame(
-            {"whole": different, "text": date_parts(different), "parts": different.str.extract_groups(_PARTS)}
-        )
+        pl.DataFrame({"whole": different, "text": date_parts(different), "parts": different.str.extract_groups(_PARTS)})
         .unnest("parts")
-        .with_columns(
-            pl.col("time").str.extract_groups(_TIME).alias("clock"), pl.col("zone").str.extract_groups(_ZONE)
-        )
+        .with_columns(pl.col("time").str.extract_groups(_TIME).alias("clock"), pl.col("zone").str.extract_groups(_ZONE))
         .unnest("clock")
-        .with_columns(pl.col("half").str.slice(0, 1).str.to_lowercase(), zoned=different.str.contains(r"(Z|UTC|GMT)\s*$"))
+        .with_columns(
+            pl.col("half").str.slice(0, 1).str.to_lowercase(), zoned=different.str.contains(r"(Z|UTC|GMT)\s*$")
+        )
         .with_columns(pl.col("hour", "minute", "second").cast(pl.Int64))
     )
     hour = (
@@ -67,9 +63,9 @@ def read_times(texts: pl.Series, days: pl.DataFrame) -> pl.DataFrame:
     second = pl.col("second").fill_null(0)
     right = (hour < _HOURS) & (pl.col("minute") < _SIXTY) & (second < _SIXTY)
     of_day = pl.when(right).then(((hour * _SIXTY + pl.col("minute")) * _SIXTY + second) * 1_000 + fraction)
-    ahead = pl.col("zone").struct.field("hours").cast(pl.Int32) * _SIXTY + pl.col("zone").struct.field(
-        "minutes"
-    ).cast(pl.Int32).fill_null(0)
+    ahead = pl.col("zone").struct.field("hours").cast(pl.Int32) * _SIXTY + pl.col("zone").struct.field("minutes").cast(
+        pl.Int32
+    ).fill_null(0)
     signed = pl.when(pl.col("zone").struct.field("sign") == "-").then(-ahead).otherwise(ahead)
     read = parts.join(days, on="text", how="left", maintain_order="left").select(
         "whole",
