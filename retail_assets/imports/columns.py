@@ -6,7 +6,7 @@ reading values (`dates`, `numbers`), and the lake's columns (`contracts`).
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final
@@ -39,6 +39,7 @@ class Field:
         maximum: the greatest value; beyond it lies what the lake's column can't hold.
         places: digits behind the point that are kept.
         hints: what other systems call it. They are only suggested: `amount` may be units or money.
+        instead: what else to say where no column holds it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Field:
     maximum: float | None = None
     places: int | None = None
     hints: tuple[str, ...] = ()
+    instead: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,12 @@ _MOST_WHOLE: Final = 2_000_000_000.0
 
 _DATE: Final = Field("date", "business_date", Kind.DATE, required=True, hints=("day", "sales_date", "datum", "ds"))
 _STORE: Final = Field("store_id", "store_id", required=True, hints=("store", "shop", "branch", "location", "site"))
-_PRODUCT: Final = Field("product_id", "product_id", required=True, hints=("sku", "item", "article", "product", "ean"))
+_PRODUCT: Final = Field(
+    "product_id",
+    "product_id",
+    required=True,
+    hints=("sku", "item", "article", "product", "ean", "stock_code"),
+)
 
 
 def _units(name: str, *, required: bool = False, minimum: float | None = None, hints: tuple[str, ...] = ()) -> Field:
@@ -135,7 +142,7 @@ TRANSACTIONS: Final = FileKind(
             "transaction_id",
             "transaction_id",
             required=True,
-            hints=("transaction", "invoice", "receipt", "basket", "ticket", "order", "bon", "transaction_no"),
+            hints=("transaction", "invoice", "receipt", "basket", "ticket", "order", "transaction_no", "invoice_no"),
         ),
         Field(
             "occurred_at",
@@ -144,7 +151,7 @@ TRANSACTIONS: Final = FileKind(
             required=True,
             hints=("timestamp", "datetime", "date_time", "invoice_date", "time", "sold_at", "date", "created_at"),
         ),
-        _STORE,
+        replace(_STORE, instead="--store ID if all lines are of one store"),
         _PRODUCT,
         _of_line("quantity", "quantity", required=True, signed=True, hints=("qty", "units", "amount", "menge")),
         _of_line("unit_price", "unit_price", required=True, hints=("price", "sell_price", "selling_price")),
@@ -277,9 +284,10 @@ def match_columns(kind: FileKind, header: Sequence[str], mapping: Mapping[str, s
             f"--map {_prefix(kind)}{field.name}={_likely(field, [n for n in header if n not in matched.values()])}"
             for field in missing
         )
+        instead = "".join(f", or {field.instead}" for field in missing if field.instead)
         raise ImportRefusedError(
             f"{file} has no column {' and no column '.join(repr(field.name) for field in missing)}; its first line "
-            f"names: {_short(listed)}. Say which column it is, such as {options}"
+            f"names: {_short(listed)}. Say which column it is, such as {options}{instead}"
         )
     return {field.name: matched[field.name] for field in kind.fields if field.name in matched}
 
@@ -289,7 +297,8 @@ def _prefix(kind: FileKind) -> str:
 
 
 def _normal(name: str) -> str:
-    return re.sub(r"[\s\-_.]+", "_", name.strip().lower()).strip("_")
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
+    return re.sub(r"[\s\-_.]+", "_", spaced.lower()).strip("_")
 
 
 def _likely(field: Field, header: Sequence[str]) -> str:

@@ -32,6 +32,7 @@ from retail_assets.contracts.tables import (
 )
 from retail_assets.contracts.types import polars_schema
 from retail_assets.imports import defaults, reference
+from retail_assets.imports.baskets import Clocks
 from retail_assets.imports.buckets import Tally
 from retail_assets.imports.checking import Conventions, Rejections, Understanding, understand
 from retail_assets.imports.columns import EVENTS, PRODUCTS, STORES, FileKind
@@ -158,6 +159,22 @@ def read_given(request: Request, masters: Sequence[SourceFile], folder: Path) ->
     return given, found
 
 
+def clocks_of(lake: Lake, given: Given, otherwise: str, times_in: str | None = None) -> Clocks:
+    """Return the zones of the stores: as given, else as an earlier import was given, else the retailer's.
+
+    Args:
+        lake: for what is there already.
+        given: what the retailer says of stores.
+        otherwise: the retailer's time zone.
+        times_in: the zone of all times that don't name one, whatever their store; None for the store's own.
+    """
+    zones: dict[str, str] = {}
+    for frame in (lake.read(REFERENCE_STORES), given.stores):
+        if "time_zone" in frame.columns:
+            zones |= dict(frame.drop_nulls("time_zone").select("store_id", "time_zone").iter_rows())
+    return Clocks(times_in, zones, otherwise)
+
+
 def reference_frames(
     lake: Lake, place: Place, given: Given, sales: Callable[[], Iterator[pl.DataFrame]], observed: Observed
 ) -> dict[Table, pl.DataFrame]:
@@ -259,12 +276,17 @@ def _some(ids: list[str]) -> str:
     return ", ".join(ids[:_SHOWN_IDS]) + (" …" if len(ids) > _SHOWN_IDS else "")
 
 
+def refuse_wrong_zone(zone: str | None) -> None:
+    """Refuse a time zone that doesn't exist; none is right."""
+    if zone is not None and zone not in available_timezones():
+        raise ImportRefusedError(f"{zone} is no time zone: write it such as Europe/Berlin")
+
+
 def refuse_wrong_stores(stores: pl.DataFrame, place: Place) -> None:
     """Refuse time zones that don't exist, and trade past midnight, which has no place in the contract."""
     said = stores["time_zone"].drop_nulls().to_list() if "time_zone" in stores.columns else []
-    wrong = sorted({place.time_zone, *said} - available_timezones())
-    if wrong:
-        raise ImportRefusedError(f"{wrong[0]} is no time zone: write it such as Europe/Berlin")
+    for zone in sorted({place.time_zone, *said}):
+        refuse_wrong_zone(zone)
     hours = {
         name: pl.col(name).fill_null(default) if name in stores.columns else pl.lit(default)
         for name, default in (

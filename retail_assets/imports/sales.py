@@ -8,9 +8,8 @@ that follow from them; what is killed between the two is made right by the same 
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
-from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -21,13 +20,16 @@ from retail_assets.contracts.tables import (
 )
 from retail_assets.contracts.types import polars_schema
 from retail_assets.imports import reference
+from retail_assets.imports.baskets import sold_by_day
 from retail_assets.imports.buckets import STORED_SCHEMA, Buckets, SettledFile, Tally, plan_buckets, settle
+from retail_assets.imports.bulk import BulkTransactions
 from retail_assets.imports.checking import Rejections, Understanding, checked_batches, understand
 from retail_assets.imports.columns import SALES
 from retail_assets.imports.common import (
     PROGRESS_S,
     Outcome,
     Request,
+    clocks_of,
     note_broken,
     open_main,
     open_masters,
@@ -148,7 +150,14 @@ class _Import:
         kept: list[StoredFile],
     ) -> None:
         self.on_progress("deriving the assortment, promotions and master data")
-        sales = partial(self.lake.future_rows, settled, kept, reference.OBSERVED)
+        raw = BulkTransactions(self.lake)
+        clocks = clocks_of(self.lake, given, self.request.place.time_zone)
+
+        def sales() -> Iterator[pl.DataFrame]:
+            yield from self.lake.future_rows(settled, kept, reference.OBSERVED)
+            for part in raw.baskets():
+                yield sold_by_day(part, clocks)
+
         observed = outcome.observed = reference.observe(sales())
         frames = reference_frames(self.lake, self.request.place, given, sales, observed)
         outcome.rows_by_table = {

@@ -11,7 +11,7 @@ import contextlib
 import json
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -243,10 +243,9 @@ class DeltaFiles:
             if least is not None and least > BULK_PARTITION:
                 continue
             day = str(action[f"partition.{self.table.partition_by}"])
-            partition: dict[str, str | None] = {str(self.table.partition_by): day}
             if action.get(f"max.{_SOURCE}") != BULK_PARTITION and not self._keep_others(action["path"], day):
                 continue
-            removes.append(RemoveAction(action["path"], True, _now_ms(), action["size_bytes"], partition))  # noqa: FBT003 - positional in delta-rs's own examples
+            removes.append(self._removed(action, day))
         return removes
 
     def _named(self, paths: Collection[str]) -> list[RemoveAction]:
@@ -254,12 +253,11 @@ class DeltaFiles:
         if not actions.keys() >= set(paths):
             raise ConcurrentWriteError(self._uri)
         column = str(self.table.partition_by)
-        return [
-            RemoveAction(
-                path, True, _now_ms(), actions[path]["size_bytes"], {column: str(actions[path][f"partition.{column}"])}
-            )  # noqa: FBT003 - positional in delta-rs's own examples
-            for path in paths
-        ]
+        return [self._removed(actions[path], str(actions[path][f"partition.{column}"])) for path in paths]
+
+    def _removed(self, action: Mapping[str, Any], day: str) -> RemoveAction:
+        partition: dict[str, str | None] = {str(self.table.partition_by): day}
+        return RemoveAction(action["path"], True, _now_ms(), action["size_bytes"], partition)  # noqa: FBT003 - positional in delta-rs's own examples
 
     def _keep_others(self, path: str, partition: str) -> bool:
         """Copy a file's rows from Kafka into a new one; return whether it has any bulk rows, and so must go."""
