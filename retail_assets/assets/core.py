@@ -226,7 +226,7 @@ def daily_sales(
     if imported is None:
 
         def by_day(store_lines: pl.DataFrame, store_inventory: pl.DataFrame) -> pl.DataFrame:
-            return sales_by_day(store_lines, store_inventory, products, promotions, stores)
+            return sales_by_day(store_lines, store_inventory, products, promotions, stores, assortment)
 
         return per_store_pair(sold, carried, by_day, CORE_DAILY_SALES)
 
@@ -235,7 +235,9 @@ def daily_sales(
         of_tills = pl.col("business_date").is_in(told["business_date"].unique().implode()).not_()
         return pl.concat(
             [
-                sales_by_day(tills.filter(of_tills), store_inventory.filter(of_tills), products, promotions, stores),
+                sales_by_day(
+                    tills.filter(of_tills), store_inventory.filter(of_tills), products, promotions, stores, assortment
+                ),
                 imported_daily_sales(told, assortment, products, promotions, stores),
             ]
         )
