@@ -38,8 +38,8 @@ def daily_sales(
 
     What a store carries is what its ledger has a row for, up to the product's last day on sale: an empty shelf that
     nobody will fill again says nothing of demand. A store without any ledger row, whose till lines were imported
-    without stock, carries what its assortment lists, on the days on which it sold anything. What sold all the same gets a row too, so that nothing sold is lost:
-    units and revenue over all rows are those over all lines, exactly.
+    without stock, carries what its assortment lists, on the days on which it sold anything. What sold all the same gets
+    a row too, so that nothing sold is lost: units and revenue over all rows are those over all lines, exactly.
 
     Args:
         lines: `core/sales_lines`: units and revenue are net, negative for returns and voids.

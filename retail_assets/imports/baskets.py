@@ -251,9 +251,8 @@ def assemble(
     """
     lines = lines.sort(*TRANSACTION, _FILE, ROW)
     judged = _Judged(lines, rejections, places)
-    judged.reject(
-        REUSED, pl.col("occurred_at").max().over(TRANSACTION) - pl.col("occurred_at").min().over(TRANSACTION) > LONGEST
-    )
+    at = pl.when(pl.col("reason") == 0).then("occurred_at")
+    judged.reject(REUSED, at.max().over(TRANSACTION) - at.min().over(TRANSACTION) > LONGEST)
     repeated = judged.repeated()
     tally.repeated += repeated.height
     for row in repeated.head(3 - len(tally.repeated_examples)).iter_rows(named=True):
