@@ -79,7 +79,12 @@ class DeltaFiles:
             self._delta = DeltaTable(self._uri, storage_options=storage_options)
         else:
             self._delta = DeltaTable.create(
-                self._uri, self._schema, partition_by=table.partition_by, storage_options=storage_options
+                self._uri,
+                self._schema,
+                partition_by=table.partition_by,
+                storage_options=storage_options,
+                # Only housekeeping cleans the log, since it says which offsets the table holds.
+                configuration={"delta.enableExpiredLogCleanup": "false"},
             )
         self._histories = self._delta.transaction_version(self._application)
         self._files = fs.PyFileSystem(DeltaStorageHandler(self._uri, storage_options))
