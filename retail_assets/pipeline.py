@@ -4,10 +4,10 @@ Belongs here: which days each job gets, and following the runs. Does not belong 
 and what the jobs do (`jobs`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -20,6 +20,7 @@ from retail_assets.contracts.tables import (
     Table,
 )
 from retail_assets.io_managers.delta import row_counts
+from retail_assets.jobs import HOUSEKEEPING
 from retail_assets.resources.lake import LakeResource
 from retail_assets.runs import DagsterApi, RunResult, StepResult, partition_tags
 
@@ -33,6 +34,7 @@ DOING: Final = {
     FEATURE_ENGINEERING: "what a forecast may know of each day",
     MODEL_TRAINING: "train the demand model, judge it on rolling origins",
     BATCH_PREDICTIONS: "forecasts, reorder points, and both to the warehouse",
+    HOUSEKEEPING: "small and old files, old rows, old logs and runs",
 }
 #: Days of features that are of use: what training asks for by default, and a week. Earlier ones would serve nobody.
 FEATURE_DAYS: Final = timedelta(days=TrainingConfig().training_days + 7)
@@ -73,14 +75,14 @@ def days_for(job: str, lake: LakeResource, yesterday: date) -> Days | None:
     """Return the days that a job can be run over; None for a job without days.
 
     Args:
-        job: one of `JOBS`.
+        job: one of `JOBS`, or housekeeping.
         lake: the tenant's.
         yesterday: the newest day that is over.
 
     Raises:
         NothingToRunError: the lake holds no day for it yet.
     """
-    if job == MODEL_TRAINING:
+    if job in {MODEL_TRAINING, HOUSEKEEPING}:
         return None
     if job == DAILY_ETL:
         found = [days for table in (*RAW_TABLES, RAW_IMPORTED_SALES) if (days := _days_of(lake, table)) is not None]
@@ -105,6 +107,7 @@ def run_jobs(
     days_of: Callable[[str], Days | None],
     on_job: Callable[[str, Days | None], None],
     on_step: Callable[[StepResult], None],
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[RunResult]:
     """Run jobs one after another and return what each did.
 
@@ -114,6 +117,7 @@ def run_jobs(
         days_of: the days of a job, asked just before it runs.
         on_job: called before each job.
         on_step: called for each step that ended.
+        configs: configuration of runs, by job; the jobs' own where none is given.
 
     Raises:
         LaunchError: Dagster doesn't answer or refuses.
@@ -125,5 +129,6 @@ def run_jobs(
         days = days_of(job)
         on_job(job, days)
         tags = {} if days is None else partition_tags(days.first, days.last)
-        results.append(api.wait(api.launch(job, tags=tags), job, on_step))
+        run_id = api.launch(job, tags=tags, run_config=(configs or {}).get(job))
+        results.append(api.wait(run_id, job, on_step))
     return results

@@ -4,7 +4,7 @@ Belongs here: its arguments, starting what it needs, and what it shows. Does not
 (`pipeline`).
 """
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import click
 
@@ -13,24 +13,29 @@ from retail_assets.settings import Mode, load_settings
 from retail_assets.tenants import tenant_option
 
 _JOBS = ("daily_etl", "feature_engineering", "model_training", "batch_predictions")
+#: Not among those that run where none is named.
+_HOUSEKEEPING = "housekeeping"
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command("run")
-@click.argument("jobs", nargs=-1, type=click.Choice(_JOBS))
+@click.argument("jobs", nargs=-1, type=click.Choice([*_JOBS, _HOUSEKEEPING]))
 @click.option("--from", "first", type=_DAY, help="First business date; the first that the lake holds by default.")
 @click.option("--to", "last", type=_DAY, help="Last business date; the last that the lake holds by default.")
+@click.option("--clean", is_flag=True, help="Let housekeeping clean; without it, it only looks what there is to do.")
 @tenant_option
 @explained
-def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None) -> None:
-    """Run JOBS over the days that the lake holds; all four, from events to reorder points, by default.
+def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None, clean: bool) -> None:
+    """Run JOBS over the days that the lake holds; all but housekeeping, from events to reorder points, by default.
 
     On one machine the services that are needed are started first, and Dagster serves the tenant from then on.
     """
-    from retail_assets.pipeline import DOING, Days, NothingToRunError, days_for, run_jobs
+    from retail_assets.jobs import housekeeping_config
+    from retail_assets.pipeline import DAILY_ETL, DOING, Days, NothingToRunError, days_for, run_jobs
     from retail_assets.resources.clickhouse import connect
     from retail_assets.resources.lake import LakeResource
     from retail_assets.resources.migrations import migrate
+    from retail_assets.resources.retention import first_whole_day
     from retail_assets.runs import DagsterApi, StepResult
     from retail_local.stack import Stack
 
@@ -46,6 +51,8 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None) ->
         if whole is None:
             return None
         days = whole.within(*bounds)
+        if job == DAILY_ETL and (kept := first_whole_day(settings, datetime.now(UTC).date())) is not None:
+            days = days.within(kept, None)
         if days.first > days.last:
             raise NothingToRunError(
                 f"{job}: the lake holds {whole.first} to {whole.last}, nothing of the days asked for"
@@ -73,5 +80,5 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None) ->
     migrate(client, settings.database)
     client.close()
     api = DagsterApi(f"http://127.0.0.1:{settings.dagster_port}")
-    results = run_jobs(api, wanted, days_of, on_job, on_step)
+    results = run_jobs(api, wanted, days_of, on_job, on_step, {_HOUSEKEEPING: housekeeping_config(dry_run=not clean)})
     click.echo(f"{len(results)} runs in {sum(result.seconds for result in results):.0f} s, see {api.url}/runs")

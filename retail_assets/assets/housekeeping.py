@@ -3,7 +3,7 @@
 Belongs here: what is looked after, and what a run tells of it. Does not belong here: how a table is kept in order
 (`resources.upkeep`), and how long rows are kept (`resources.retention`).
 
-By default a run only looks: it says what it would do. The schedule's runs look first too, and record it, and then do it.
+By default a run only looks: it says what it would do. The schedule's runs look first too, record it, and then do it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from retail_assets.assets.common import OWNERS, POOL_WAREHOUSE
+from retail_assets.assets.common import OWNERS, POOL_WAREHOUSE, AssetDecorator
 from retail_assets.contracts.tables import TABLES
 from retail_assets.resources.clickhouse import ClickHouseResource
 from retail_assets.resources.lake import LakeResource
@@ -40,8 +40,9 @@ class HousekeepingConfig(dg.Config):
     dry_run: bool = True
 
 
-def _asset(kinds: set[str], **more: Any) -> Any:
-    return dg.asset(key_prefix=GROUP, group_name=GROUP, kinds=kinds, owners=OWNERS, **more)
+def _asset(kinds: set[str], **more: Any) -> AssetDecorator:
+    decorator: AssetDecorator = dg.asset(key_prefix=GROUP, group_name=GROUP, kinds=kinds, owners=OWNERS, **more)
+    return decorator
 
 
 @_asset({"deltalake"})

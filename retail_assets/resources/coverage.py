@@ -18,8 +18,6 @@ from deltalake import DeltaTable
 from retail_assets.resources.commit_notes import commit_note, committed_at
 
 _METADATA_KEY: Final = "covers"
-#: What a commit carries that says again what earlier ones said, as of which version of the table.
-_CARRIED_KEY: Final = "covered_as_of"
 #: How many commits are looked through. A day whose commit is older counts as one that covers nothing.
 _HISTORY_LIMIT: Final = 1_000
 
@@ -51,7 +49,7 @@ class Coverage:
 
 def read_coverage(delta: DeltaTable) -> list[Coverage]:
     """Return what a core table's commits cover, newest first."""
-    return [cover for _, _, cover in _covers(delta)]
+    return [cover for _, cover in _covers(delta)]
 
 
 def carry_coverage(delta: DeltaTable, written: set[date], before: datetime) -> bool:
@@ -64,10 +62,12 @@ def carry_coverage(delta: DeltaTable, written: set[date], before: datetime) -> b
 
     Returns:
         Whether a commit was written.
+
+    Raises:
+        CommitFailedError: a day was made again since `delta`; what is said of it would be out of date.
     """
-    known = _covers(delta)
     newest: dict[date, tuple[datetime, Coverage]] = {}
-    for _, at, cover in known:
+    for at, cover in _covers(delta):
         for offset in range((cover.last - cover.first).days + 1):
             day = cover.first + timedelta(days=offset)
             if day in written:
@@ -82,25 +82,22 @@ def carry_coverage(delta: DeltaTable, written: set[date], before: datetime) -> b
     ):
         dates = [day for _, day in group]
         ranges.append({"first": str(dates[0]), "last": str(dates[-1]), "held": json.loads(held)})
-    commit_note(delta, json.dumps({_CARRIED_KEY: delta.version(), _METADATA_KEY: ranges}))
+    commit_note(delta, json.dumps({_METADATA_KEY: ranges}))
     return True
 
 
-def _covers(delta: DeltaTable) -> list[tuple[int, datetime, Coverage]]:
-    """Return the versions of a core table, when they were committed, and what they cover, newest first."""
+def _covers(delta: DeltaTable) -> list[tuple[datetime, Coverage]]:
+    """Return what a core table's commits cover, and when they were made, newest first."""
     found = []
     for commit in delta.history(_HISTORY_LIMIT):
         text = commit.get("userMetadata")
         if isinstance(text, str) and _METADATA_KEY in text:
-            said = json.loads(text)
-            entries = said[_METADATA_KEY]
-            # What is carried is as old as what it was read from: a day that was written meanwhile is newer.
-            version = int(said.get(_CARRIED_KEY, commit["version"]))
+            entries = json.loads(text)[_METADATA_KEY]
             for entry in entries if isinstance(entries, list) else [entries]:
                 held = {int(partition): int(end) for partition, end in entry["held"].items()}
                 cover = Coverage(date.fromisoformat(entry["first"]), date.fromisoformat(entry["last"]), held)
-                found.append((version, committed_at(commit), cover))
-    return sorted(found, key=lambda one: one[0], reverse=True)
+                found.append((committed_at(commit), cover))
+    return found
 
 
 def stale_days(arrivals: pl.DataFrame, coverage: list[Coverage], written: set[date]) -> list[date]:

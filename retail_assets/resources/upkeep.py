@@ -76,7 +76,7 @@ class TableUpkeep:
         expired_rows: rows older than they are kept.
         removable: files that nobody names any more, and nobody can be reading.
         removable_bytes: in them.
-        old_log_files: commits older than a log is kept, which a checkpoint stands for.
+        old_log_files: commits older than a log is kept; they go as soon as a checkpoint stands for them.
         notes: what was left to the next time, and why.
     """
 
@@ -148,12 +148,11 @@ class TableKeeper:
         if found is None or delta is None:
             return found
         steps: list[tuple[str, Callable[[DeltaTable], None]]] = [
-            ("what the log knows isn't said again", self._carry),
+            ("old commits stay", self._clean_log),
             ("old rows stay", self._expire),
             ("small files stay", self._compact),
             ("files that nobody names stay", self._vacuum),
         ]
-        carried = True
         for what, step in steps:
             if self._is_busy and self._rewritten and step in (self._expire, self._compact):
                 if found.expired_rows or found.small_files:
@@ -164,26 +163,25 @@ class TableKeeper:
                 step(delta)
             except CommitFailedError:
                 # Somebody else's commit came first, and theirs counts.
-                carried = carried and step != self._carry
                 found.notes.append(f"{what}, because another write came in between: the next time")
-        if carried and found.old_log_files:
-            delta.update_incremental()
-            delta.create_checkpoint()
-            delta.cleanup_metadata()
         self._remove_empty_folders()
         delta = self._lake.delta(self._table)
         if delta is not None:
             found.after = self._figures(_actions(delta))
         return found
 
-    def _carry(self, delta: DeltaTable) -> None:
-        """Say again what a cleaned log would forget."""
+    def _clean_log(self, delta: DeltaTable) -> None:
+        """Say again what a cleaned log would forget, then clean it, as far as a checkpoint stands for what goes."""
         before = self._now - CARRY_AFTER
         if self._table in RAW_TABLES:
             carry_progress(delta, before)
         elif self._table in _COVERED:
             days = {date.fromisoformat(str(day)) for day in _actions(delta)["day"].drop_nulls()}
             carry_coverage(delta, days, before)
+        if self._old_log_files(delta):
+            delta.update_incremental()
+            delta.create_checkpoint()
+            delta.cleanup_metadata()
 
     def _expire(self, delta: DeltaTable) -> None:
         for predicate in self._expired():
