@@ -156,7 +156,7 @@ def test_old_runs_go_but_for_the_newest_of_each_asset(
             return datetime.now(tz or UTC) + timedelta(days=2)
 
     monkeypatch.setattr(housekeeping, "datetime", Later)
-    assert clean(resources, dry_run=True, instance=instance)["dagster_runs.old_runs"] == 3
+    assert clean(resources, dry_run=True, instance=instance)["dagster_runs.old_runs"] == 2
     assert instance.get_run_by_id(runs[0]) is not None
     clean(resources, dry_run=False, instance=instance)
     left = {run_id for run_id in runs if instance.get_run_by_id(run_id) is not None}

@@ -89,11 +89,15 @@ def test_till_lines_make_the_same_days_in_bulk_and_through_kafka(
 
     first = begin(tills, sent.root, "--speed", "60")
     assert first.stderr is not None
-    assert any(" confirmed" in line for line in first.stderr)
+    shown = []
+    for line in first.stderr:
+        shown.append(line)
+        if " confirmed" in line:
+            break
+    assert " confirmed" in shown[-1], "".join(shown)
     first.send_signal(signal.SIGINT)
     assert "stopped; the same command goes on from here" in finished(first)
-    shown = finished(begin(tills, sent.root, "--speed", "max"))
-    assert "were there from an earlier run" in shown
+    assert "were there from an earlier run" in finished(begin(tills, sent.root, "--speed", "max"))
 
     sales = tenant_topics(f"{TENANT}.")[0]
     by_partition = on_topic(settings.bootstrap_servers, sales)
