@@ -8,18 +8,16 @@ from datetime import UTC, date, datetime, timedelta
 
 import click
 
+from retail_assets.contracts.jobs import DAILY_ETL, DOING, HOUSEKEEPING, JOBS
 from retail_assets.explained import explained
 from retail_assets.settings import Mode, load_settings
 from retail_assets.tenants import tenant_option
 
-_JOBS = ("daily_etl", "feature_engineering", "model_training", "batch_predictions")
-#: Not among those that run where none is named.
-_HOUSEKEEPING = "housekeeping"
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command("run")
-@click.argument("jobs", nargs=-1, type=click.Choice([*_JOBS, _HOUSEKEEPING]))
+@click.argument("jobs", nargs=-1, type=click.Choice([*JOBS, HOUSEKEEPING]))
 @click.option("--from", "first", type=_DAY, help="First business date; the first that the lake holds by default.")
 @click.option("--to", "last", type=_DAY, help="Last business date; the last that the lake holds by default.")
 @click.option("--clean", is_flag=True, help="Let housekeeping clean; without it, it only looks what there is to do.")
@@ -31,7 +29,7 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None, cl
     On one machine the services that are needed are started first, and Dagster serves the tenant from then on.
     """
     from retail_assets.jobs import housekeeping_config
-    from retail_assets.pipeline import DAILY_ETL, DOING, Days, NothingToRunError, days_for, run_jobs
+    from retail_assets.pipeline import Days, NothingToRunError, days_for, run_jobs
     from retail_assets.resources.clickhouse import connect
     from retail_assets.resources.lake import LakeResource
     from retail_assets.resources.migrations import migrate
@@ -72,7 +70,7 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None, cl
         rows = "" if step.rows is None else f"{step.rows:>12,} rows"
         click.echo(f"  {step.name:<44}{rows:>18} {step.seconds:>8.1f} s")
 
-    wanted = jobs or _JOBS
+    wanted = jobs or JOBS
     days_of(wanted[0])  # before anything is started
     if settings.mode is Mode.LOCAL:
         Stack(settings).up(on_progress=lambda service, text: click.echo(f"  {service}: {text}", err=True))
@@ -80,5 +78,5 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None, cl
     migrate(client, settings.database)
     client.close()
     api = DagsterApi(f"http://127.0.0.1:{settings.dagster_port}")
-    results = run_jobs(api, wanted, days_of, on_job, on_step, {_HOUSEKEEPING: housekeeping_config(dry_run=not clean)})
+    results = run_jobs(api, wanted, days_of, on_job, on_step, {HOUSEKEEPING: housekeeping_config(dry_run=not clean)})
     click.echo(f"{len(results)} runs in {sum(result.seconds for result in results):.0f} s, see {api.url}/runs")

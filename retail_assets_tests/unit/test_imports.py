@@ -16,7 +16,7 @@ SIMULATORS_OWN = {
 #: What each part may import of the project; itself is always allowed.
 ALLOWED = {
     "retail_assets/contracts": {"retail_assets.contracts"},
-    "retail_assets/simulator": {"retail_assets.contracts"},
+    "retail_assets/simulator": {"retail_assets.contracts", "retail_assets.delta_log"},
     "retail_assets/simulator/world": {"retail_assets.contracts", *SIMULATORS_OWN},
     "retail_assets/simulator/demand": {"retail_assets.contracts", "retail_assets.simulator.world", *SIMULATORS_OWN},
     "retail_assets/simulator/stock": {
@@ -32,6 +32,7 @@ ALLOWED = {
     # Bulk rows of a raw table are written as a simulated history writes them.
     "retail_assets/imports": {
         "retail_assets.contracts",
+        "retail_assets.delta_log",
         "retail_assets.domain",
         "retail_assets.simulator.bulk_rows",
         "retail_assets.simulator.delta_files",
@@ -46,7 +47,12 @@ ALLOWED = {
         "retail_local.jars",
         "retail_local.java",
     },
-    "retail_assets/io_managers": {"retail_assets.contracts", "retail_assets.resources", "retail_assets.settings"},
+    "retail_assets/io_managers": {
+        "retail_assets.contracts",
+        "retail_assets.delta_log",
+        "retail_assets.resources",
+        "retail_assets.settings",
+    },
     "retail_assets/assets": {
         "retail_assets.contracts",
         "retail_assets.domain",
