@@ -170,7 +170,7 @@ def import_transactions(
     Args:
         request: what is asked.
         lake: where it goes.
-        work: a folder with room for about three times the files, unpacked.
+        work: a folder with room for a few times the files, unpacked.
         on_progress: called with a line of text now and then.
         send: takes the baskets instead of the lake's raw table, once the master data are written.
 
