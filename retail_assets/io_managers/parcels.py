@@ -167,11 +167,16 @@ def _unpacked(parcels: pa.ChunkedArray, schema: pa.Schema) -> Iterator[pa.Record
 def _commit(delta: DeltaTable, day: str, window: DateWindow, adds: Sequence[Any], note: str | None) -> None:
     """Put files in place of the window's earlier ones. Whoever commits first changes nothing but what is replaced."""
     properties = CommitProperties(custom_metadata={"userMetadata": note} if note else None, max_commit_retries=0)
+    new = {add.path for add in adds}
     for attempt in range(_ATTEMPTS):
         delta.update_incremental()
+        stored = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+        if new and new <= {action["path"] for action in stored}:
+            # An object store can take a commit and its answer get lost: what looked like another's is this one.
+            return
         removes = [
             removed(action["path"], action["size_bytes"], {day: str(action[f"partition.{day}"])})
-            for action in pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+            for action in stored
             if window.first <= date.fromisoformat(str(action[f"partition.{day}"])) <= window.last
         ]
         try:
