@@ -202,6 +202,7 @@ def test_without_its_cursor_the_sensor_finds_the_same(platform: Platform, kafka:
     platform.cursor = None
     assert platform.tick() == [("sales_lines", "2026-03-10", "2026-03-10")]
     # A day whose events are no longer kept can't be made again.
+    platform.cursor = None
     assert platform.tick(earliest=DAYS[1]) == []
 
 
