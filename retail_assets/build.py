@@ -8,6 +8,7 @@ import dagster as dg
 from retail_assets.assets.core import core_assets
 from retail_assets.assets.features import feature_assets
 from retail_assets.assets.forecasts import forecast_assets
+from retail_assets.assets.housekeeping import housekeeping_assets
 from retail_assets.assets.inventory import inventory_assets
 from retail_assets.assets.marts import mart_assets
 from retail_assets.assets.models import model_assets
@@ -69,6 +70,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             *inventory_assets(),
             *mart_assets(),
             *serving_specs(),
+            *housekeeping_assets(),
         ],
         asset_checks=[*contract_checks(), *balance_checks(), *losses_checks(), known_products_and_stores],
         jobs=jobs.all(),

@@ -1,15 +1,19 @@
-"""Which assets run together. The same four daily and weekly jobs exist as Airflow DAGs of the same names."""
+"""Which assets run together.
+
+The four jobs that make data exist as Airflow DAGs of the same names; reading events and housekeeping are Dagster's own.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Final
 
 import dagster as dg
 
-from retail_assets.contracts.jobs import BATCH_PREDICTIONS, DAILY_ETL, FEATURE_ENGINEERING, MODEL_TRAINING
+from retail_assets.contracts.jobs import BATCH_PREDICTIONS, DAILY_ETL, FEATURE_ENGINEERING, HOUSEKEEPING, MODEL_TRAINING
 from retail_assets.contracts.tables import RAW_DEAD_LETTERS
 from retail_assets.contracts.topics import EVENT_TOPICS
 
 INGEST_JOB: Final = "ingest_events"
+HOUSEKEEPING_ASSETS: Final = ("lake_files", "warehouse_staging", "dagster_runs")
 
 Job = Any  # dagster does not export the class that define_asset_job returns
 
@@ -23,6 +27,7 @@ class Jobs:
     feature_engineering: Job
     model_training: Job
     batch_predictions: Job
+    housekeeping: Job
 
     def all(self) -> list[Job]:
         """Return them as a list."""
@@ -32,7 +37,13 @@ class Jobs:
             self.feature_engineering,
             self.model_training,
             self.batch_predictions,
+            self.housekeeping,
         ]
+
+
+def housekeeping_config(*, dry_run: bool) -> dict[str, Any]:
+    """Return the configuration of a run of `housekeeping`: whether it only looks."""
+    return {"ops": {f"{HOUSEKEEPING}__{name}": {"config": {"dry_run": dry_run}} for name in HOUSEKEEPING_ASSETS}}
 
 
 def build_jobs() -> Jobs:
@@ -72,5 +83,10 @@ def build_jobs() -> Jobs:
             BATCH_PREDICTIONS,
             dg.AssetSelection.groups("forecasts", "inventory") | prediction_marts,
             "Forecast seven days, decide what to order, and load both into the warehouse.",
+        ),
+        housekeeping=job(
+            HOUSEKEEPING,
+            dg.AssetSelection.groups(HOUSEKEEPING),
+            "Look what there is to clean in the lake, the warehouse and Dagster; clean it where dry_run is false.",
         ),
     )

@@ -4,15 +4,15 @@ Belongs here: which days each job gets, and following the runs. Does not belong 
 and what the jobs do (`jobs`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from retail_assets.assets.models import TrainingConfig
-from retail_assets.contracts.jobs import DAILY_ETL, FEATURE_ENGINEERING, MODEL_TRAINING
+from retail_assets.contracts.jobs import DAILY_ETL, FEATURE_ENGINEERING, HOUSEKEEPING, MODEL_TRAINING
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     FEATURES_DEMAND,
@@ -91,7 +91,7 @@ def days_for(job: str, lake: LakeResource, yesterday: date, own_zone: str) -> Da
     """Return the days that a job can be run over; None for a job without days.
 
     Args:
-        job: one of `JOBS`.
+        job: one of `JOBS`, or housekeeping.
         lake: the tenant's.
         yesterday: the newest day that is over.
         own_zone: time zone of stores that the master data lack.
@@ -99,7 +99,7 @@ def days_for(job: str, lake: LakeResource, yesterday: date, own_zone: str) -> Da
     Raises:
         NothingToRunError: the lake holds no day for it yet.
     """
-    if job == MODEL_TRAINING:
+    if job in {MODEL_TRAINING, HOUSEKEEPING}:
         return None
     if job == DAILY_ETL:
         every = [*(_days_of_events(lake, table, own_zone) for table in RAW_TABLES), _days_of(lake, RAW_IMPORTED_SALES)]
@@ -125,6 +125,7 @@ def run_jobs(
     days_of: Callable[[str], Days | None],
     on_job: Callable[[str, Days | None], None],
     on_step: Callable[[StepResult], None],
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[RunResult]:
     """Run jobs one after another and return what each did.
 
@@ -134,6 +135,7 @@ def run_jobs(
         days_of: the days of a job, asked just before it runs.
         on_job: called before each job.
         on_step: called for each step that ended.
+        configs: configuration of runs, by job; the jobs' own where none is given.
 
     Raises:
         LaunchError: Dagster doesn't answer or refuses.
@@ -145,5 +147,6 @@ def run_jobs(
         days = days_of(job)
         on_job(job, days)
         tags = {} if days is None else partition_tags(days.first, days.last)
-        results.append(api.wait(api.launch(job, tags=tags), job, on_step))
+        run_id = api.launch(job, tags=tags, run_config=(configs or {}).get(job))
+        results.append(api.wait(run_id, job, on_step))
     return results

@@ -4,11 +4,11 @@ Belongs here: its arguments, starting what it needs, and what it shows. Does not
 (`pipeline`).
 """
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import click
 
-from retail_assets.contracts.jobs import DOING, JOBS
+from retail_assets.contracts.jobs import DAILY_ETL, DOING, HOUSEKEEPING, JOBS
 from retail_assets.explained import explained
 from retail_assets.settings import Mode, load_settings
 from retail_assets.tenants import tenant_option
@@ -17,20 +17,23 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command("run")
-@click.argument("jobs", nargs=-1, type=click.Choice(JOBS))
+@click.argument("jobs", nargs=-1, type=click.Choice([*JOBS, HOUSEKEEPING]))
 @click.option("--from", "first", type=_DAY, help="First business date; the first that the lake holds by default.")
 @click.option("--to", "last", type=_DAY, help="Last business date; the last that the lake holds by default.")
+@click.option("--clean", is_flag=True, help="Let housekeeping clean; without it, it only looks what there is to do.")
 @tenant_option
 @explained
-def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None) -> None:
-    """Run JOBS over the days that the lake holds; all four, from events to reorder points, by default.
+def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None, clean: bool) -> None:
+    """Run JOBS over the days that the lake holds; all but housekeeping, from events to reorder points, by default.
 
     On one machine the services that are needed are started first, and Dagster serves the tenant from then on.
     """
+    from retail_assets.jobs import housekeeping_config
     from retail_assets.pipeline import Days, NothingToRunError, days_for, run_jobs
     from retail_assets.resources.clickhouse import connect
     from retail_assets.resources.lake import LakeResource
     from retail_assets.resources.migrations import migrate
+    from retail_assets.resources.retention import first_whole_day
     from retail_assets.runs import DagsterApi, StepResult
     from retail_local.stack import Stack
 
@@ -44,13 +47,14 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None) ->
         raise click.UsageError(f"--to {last:%Y-%m-%d} lies before --from {first:%Y-%m-%d}")
     lake = LakeResource(root=settings.lake)
     yesterday = datetime.now(settings.zone).date() - timedelta(days=1)
+    kept = first_whole_day(settings, datetime.now(UTC).date())
     bounds = (first.date() if first else None, last.date() if last else None)
 
     def days_of(job: str) -> Days | None:
         whole = days_for(job, lake, yesterday, settings.time_zone)
         if whole is None:
             return None
-        days = whole.within(*bounds)
+        days = whole.within(*bounds).within(kept if job == DAILY_ETL else None, None)
         if days.first > days.last:
             raise NothingToRunError(
                 f"{job}: the lake holds {whole.first} to {whole.last}, nothing of the days asked for"
@@ -78,5 +82,5 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None) ->
     migrate(client, settings.database)
     client.close()
     api = DagsterApi(f"http://127.0.0.1:{settings.dagster_port}")
-    results = run_jobs(api, wanted, days_of, on_job, on_step)
+    results = run_jobs(api, wanted, days_of, on_job, on_step, {HOUSEKEEPING: housekeeping_config(dry_run=not clean)})
     click.echo(f"{len(results)} runs in {sum(result.seconds for result in results):.0f} s, see {api.url}/runs")

@@ -143,6 +143,17 @@ class Settings(BaseSettings):
 
     dagster_port: Port = 3000
 
+    keep_raw_days: int = Field(default=0, ge=0, description="days that raw events are kept; 0 is for ever")
+    keep_dead_letters_days: int = Field(
+        default=0, ge=0, description="days that refused events are kept; 0 is as long as the others"
+    )
+    keep_core_days: int = Field(default=0, ge=0, description="days of the core layer that are kept; 0 is all")
+    keep_features_days: int = Field(default=0, ge=0, description="days of features that are kept; 0 is all")
+    keep_forecasts_days: int = Field(
+        default=0, ge=0, description="days that forecasts and reorder points are kept; 0 is for ever"
+    )
+    keep_runs_days: int = Field(default=0, ge=0, description="days that Dagster's runs are kept; 0 is for ever")
+
     @field_validator("var_dir", "cache_dir")
     @classmethod
     def _absolute(cls, path: Path) -> Path:

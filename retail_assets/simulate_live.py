@@ -18,6 +18,7 @@ import click
 from retail_assets.explained import explained
 from retail_assets.settings import load_settings
 from retail_assets.stopping import stopped_by_signals
+from retail_assets.tenants import tenant_option
 from retail_local.files import locked
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ _FASTEST: Final = 1e9
     show_default=True,
     help="Seconds without a broker.",
 )
+@tenant_option
 @explained
 def live(
     preset: str | None,
@@ -98,6 +100,7 @@ def live(
 
     A stopped stream has lost nothing: the same command goes on where it ended, without gap or repetition.
     """
+    from retail_assets.contracts.topics import tenant_topics
     from retail_assets.simulator.scenario_file import load_scenario
     from retail_assets.simulator.simulation import simulate
     from retail_assets.simulator.tills.live import LiveStream, SimulatedDays, by_speed, end_of, stream_name
@@ -123,17 +126,18 @@ def live(
         else end_of(source, scenario.time_zone)
     )
     stream = LiveStream(
-        plan=StreamPlan(source, scenario.seed, rates, WireFormat(wire)),
+        plan=StreamPlan(source, scenario.seed, rates, WireFormat(wire), tenant_topics(settings.topic_prefix)),
         name=stream_name(scenario, rates, WireFormat(wire)),
         bootstrap_servers=settings.bootstrap_servers,
         timeout_s=timeout,
-        on_progress=_show,
+        on_progress=show_progress,
         on_approach=_show_approach,
     )
-    click.echo(f"stream {stream.name} to {settings.bootstrap_servers}; Ctrl-C stops it without loss", err=True)
+    whose = f" for the tenant {settings.tenant}" if settings.tenant else ""
+    click.echo(f"stream {stream.name} to {settings.bootstrap_servers}{whose}; Ctrl-C stops it without loss", err=True)
     begin: date | None = first.date() if first else None
     pace = (lambda _: ByRate(rate)) if rate is not None else by_speed(speed or 60.0)
-    with stopped_by_signals() as stop, _alone(settings.cache_dir, stream, timeout):
+    with stopped_by_signals() as stop, alone(settings.cache_dir, stream, timeout):
         report = stream.run(begin, end, pace, stop)
     for line in report.lines():
         click.echo(line)
@@ -164,7 +168,7 @@ def _rates(scenarios: "DirtRates", wishes: tuple[str, ...]) -> "DirtRates":
 
 
 @contextmanager
-def _alone(folder: Path, stream: "LiveStream", timeout_s: float) -> Iterator[None]:
+def alone(folder: Path, stream: "LiveStream", timeout_s: float) -> Iterator[None]:
     """Hold a stream for this process: two runs of it would each send what they find missing, and so everything twice.
 
     The kernel lets go of it however this process ends. Other machines, and other users of this one, don't see it.
@@ -174,7 +178,9 @@ def _alone(folder: Path, stream: "LiveStream", timeout_s: float) -> Iterator[Non
     """
     from retail_assets.simulator.tills.producers import ProducerError, cluster_of
 
-    path = folder / "live" / f"{cluster_of(stream.bootstrap_servers, timeout_s)}-{stream.name}.lock"
+    # The same scenario may go to several tenants at the same time: to topics of their own.
+    where = f"{cluster_of(stream.bootstrap_servers, timeout_s)}-{stream.plan.topics[0].name}"
+    path = folder / "live" / f"{where}-{stream.name}.lock"
 
     def refuse() -> None:
         holder = path.read_text(encoding="utf-8") or "of unknown number"
@@ -188,7 +194,8 @@ def _alone(folder: Path, stream: "LiveStream", timeout_s: float) -> Iterator[Non
         yield
 
 
-def _show(progress: "LiveProgress") -> None:
+def show_progress(progress: "LiveProgress") -> None:
+    """Show how a stream is doing."""
     at = f"{progress.stream_time:%Y-%m-%d %H:%M:%S} UTC" if progress.stream_time else "nothing due yet"
     waited = f", {progress.waits:,} had to wait for room in the buffer" if progress.waits else ""
     click.echo(f"{at}: {progress.offered:,} sent, {progress.confirmed:,} confirmed{waited}", err=True)

@@ -4,7 +4,7 @@ Does not belong here: the arithmetic of the stock ledger and of daily sales (`do
 """
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import dagster as dg
@@ -37,6 +37,7 @@ from retail_assets.partitions import business_dates
 from retail_assets.resources.coverage import Coverage
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.progress import read_progress
+from retail_assets.resources.retention import first_whole_day
 from retail_assets.resources.spark import SparkResource
 from retail_assets.settings import get_settings
 
@@ -226,7 +227,7 @@ def daily_sales(
     if imported is None:
 
         def by_day(store_lines: pl.DataFrame, store_inventory: pl.DataFrame) -> pl.DataFrame:
-            return sales_by_day(store_lines, store_inventory, products, promotions, stores)
+            return sales_by_day(store_lines, store_inventory, products, promotions, stores, assortment)
 
         return per_store_pair(sold, carried, by_day, CORE_DAILY_SALES)
 
@@ -235,7 +236,9 @@ def daily_sales(
         of_tills = pl.col("business_date").is_in(told["business_date"].unique().implode()).not_()
         return pl.concat(
             [
-                sales_by_day(tills.filter(of_tills), store_inventory.filter(of_tills), products, promotions, stores),
+                sales_by_day(
+                    tills.filter(of_tills), store_inventory.filter(of_tills), products, promotions, stores, assortment
+                ),
                 imported_daily_sales(told, assortment, products, promotions, stores),
             ]
         )
@@ -283,7 +286,16 @@ def _covered(
     """Return a raw table, and note in the day's commit up to which offsets it was read.
 
     The offsets are asked for first: what is appended meanwhile may be read, but doesn't count as read.
+
+    Raises:
+        dg.Failure: the raw layer no longer has all events of a day; made of the others, the day would lose them.
     """
+    first = first_whole_day(get_settings(), datetime.now(UTC).date())
+    if first is not None and window.first < first:
+        raise dg.Failure(
+            f"the events before {first} are no longer kept (RETAIL_KEEP_RAW_DAYS), so {window.first} can't be made "
+            "again; what the core layer has of it stays as it is"
+        )
     held = read_progress(lake.delta(raw)).held
     context.add_output_metadata({COMMIT_METADATA: Coverage(window.first, window.last, held).text()})
     return read_table(spark.spark_session, lake, raw)

@@ -11,8 +11,9 @@ import polars as pl
 
 from retail_assets.bench.batch_features import FIRST_DATE
 from retail_assets.contracts.tables import CORE_DAILY_SALES
+from retail_assets.imports.common import Request
 from retail_assets.imports.reference import Place
-from retail_assets.imports.sales import Request, import_sales
+from retail_assets.imports.sales import import_sales
 from retail_assets.imports.writing import Lake
 
 

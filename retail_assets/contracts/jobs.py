@@ -9,6 +9,8 @@ DAILY_ETL: Final = "daily_etl"
 FEATURE_ENGINEERING: Final = "feature_engineering"
 MODEL_TRAINING: Final = "model_training"
 BATCH_PREDICTIONS: Final = "batch_predictions"
+#: Makes no data, so it isn't among `JOBS`: Dagster keeps its own house.
+HOUSEKEEPING: Final = "housekeeping"
 JOBS: Final = (DAILY_ETL, FEATURE_ENGINEERING, MODEL_TRAINING, BATCH_PREDICTIONS)
 #: What a person is told that a job does.
 DOING: Final = {
@@ -16,4 +18,5 @@ DOING: Final = {
     FEATURE_ENGINEERING: "what a forecast may know of each day, and the last of it to the warehouse",
     MODEL_TRAINING: "train the demand model, judge it on rolling origins",
     BATCH_PREDICTIONS: "forecasts, reorder points, and both to the warehouse",
+    HOUSEKEEPING: "small and old files, old rows, old logs and runs",
 }

@@ -4,7 +4,7 @@ Does not belong here: partitions, retention and the like, which an operator may 
 creating topics (the Kafka resource's work) and the brokers' addresses (a setting).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from retail_assets.contracts.events import INVENTORY_UPDATE, POS_EVENT, SALES_TRANSACTION, EventSchema
@@ -49,3 +49,12 @@ DEAD_LETTERS: Final = Topic("dead-letters", (), None)
 
 EVENT_TOPICS: Final = (SALES_TRANSACTIONS, INVENTORY_UPDATES, POS_EVENTS)
 TOPICS: Final = (*EVENT_TOPICS, DEAD_LETTERS)
+
+
+def tenant_topics(prefix: str) -> tuple[Topic, ...]:
+    """Return the topics of events under the names that they have for a tenant.
+
+    Args:
+        prefix: what the tenant's names begin with; empty for the main ones.
+    """
+    return tuple(replace(topic, name=f"{prefix}{topic.name}") for topic in EVENT_TOPICS)

@@ -37,22 +37,28 @@ _EXACT: Final = pl.Decimal(38, QUANTITY.scale)
 _ZERO: Final = pl.lit(0, dtype=_EXACT)
 
 
-def _days_on_sale(rows: pl.DataFrame, assortment: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows, and a row without sales for each day on which a product was on sale and the store open.
+def days_listed(rows: pl.DataFrame, assortment: pl.DataFrame) -> pl.DataFrame:
+    """Return store_id, product_id and business_date of each day on which a product was on sale and its store open.
 
-    A store was open on the days on which it has any row at all.
+    Args:
+        rows: at least store_id and business_date. A store was open on the days on which it has any row at all.
+        assortment: `reference/assortment`.
     """
-    listed = typed(assortment, _ASSORTMENT)
     open_days = rows.select("store_id", "business_date").unique()
-    between = (
-        listed.join(open_days, on="store_id")
+    return (
+        typed(assortment, _ASSORTMENT)
+        .join(open_days, on="store_id")
         .filter(
             pl.col("business_date") >= pl.col("listed_from"),
             pl.col("listed_until").is_null() | (pl.col("business_date") <= pl.col("listed_until")),
         )
         .select(_KEYS)
     )
-    keys = pl.concat([between, rows.select(_KEYS)]).unique()
+
+
+def _days_on_sale(rows: pl.DataFrame, assortment: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows, and a row without sales for each day on which a product was on sale and the store open."""
+    keys = pl.concat([days_listed(rows, assortment), rows.select(_KEYS)]).unique()
     return keys.join(rows, on=_KEYS, how="left").with_columns(
         given=pl.col("units").is_not_null(), units=pl.col("units").fill_null(0)
     )

@@ -16,6 +16,7 @@ from retail_assets.contracts.tables import (
 )
 from retail_assets.contracts.types import MONEY
 from retail_assets.domain.frames import SERIES, columns_of, conform, typed
+from retail_assets.domain.imported import days_listed
 from retail_assets.domain.promotions import discounts_by_day
 from retail_assets.domain.trading import trading_hours
 
@@ -31,12 +32,14 @@ def daily_sales(
     products: pl.DataFrame,
     promotions: pl.DataFrame,
     stores: pl.DataFrame,
+    assortment: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Return the sales of every product that a store carries, on every day, zeros included.
 
     What a store carries is what its ledger has a row for, up to the product's last day on sale: an empty shelf that
-    nobody will fill again says nothing of demand. What sold all the same gets a row too, so that nothing sold is lost:
-    units and revenue over all rows are those over all lines, exactly.
+    nobody will fill again says nothing of demand. A store without any ledger row, whose till lines were imported
+    without stock, carries what its assortment lists, on the days on which it sold anything. What sold all the same gets
+    a row too, so that nothing sold is lost: units and revenue over all rows are those over all lines, exactly.
 
     Args:
         lines: `core/sales_lines`: units and revenue are net, negative for returns and voids.
@@ -44,6 +47,7 @@ def daily_sales(
         products: `reference/products`.
         promotions: `reference/promotions`.
         stores: `reference/stores`.
+        assortment: `reference/assortment`.
 
     Returns:
         `core/daily_sales`, exactly. unit_price (money per unit) is revenue over units, to the cent, where units were
@@ -62,7 +66,11 @@ def daily_sales(
         .filter(pl.col("discontinued_on").is_null() | (pl.col("business_date") <= pl.col("discontinued_on")))
         .drop("discontinued_on")
     )
-    keys = pl.concat([carried.select(_KEYS), sold.select(_KEYS)]).unique()
+    parts = [carried.select(_KEYS), sold.select(_KEYS)]
+    if assortment is not None and not assortment.is_empty():
+        without_ledger = sold.join(carried.select("store_id").unique(), on="store_id", how="anti")
+        parts.append(days_listed(without_ledger, assortment))
+    keys = pl.concat(parts).unique()
     if keys.is_empty():
         return conform(pl.DataFrame(schema=dict.fromkeys(CORE_DAILY_SALES.column_names, pl.Null)), CORE_DAILY_SALES)
 

@@ -116,29 +116,32 @@ def plan_buckets(rows_by_date: Mapping[date, int], most_rows: int = BUCKET_ROWS)
 
 
 class Buckets:
-    """Rows on the disk, by the bucket of their date."""
+    """Rows on the disk, by their bucket."""
 
-    def __init__(self, plan: pl.DataFrame, folder: Path, schema: Mapping[str, pl.DataType] | None = None) -> None:
+    def __init__(
+        self,
+        place: pl.DataFrame | Callable[[pl.DataFrame], pl.Series],
+        folder: Path,
+        schema: Mapping[str, pl.DataType] | None = None,
+    ) -> None:
         """Prepare empty buckets.
 
         Args:
-            plan: of `plan_buckets`.
+            place: which row belongs where: of `plan_buckets`, or what gives each row's bucket.
             folder: where to keep the rows.
             schema: of the rows; of imported ones by default.
         """
-        self._plan, self._folder = plan, folder
+        self._place = _by_date(place) if isinstance(place, pl.DataFrame) else place
+        self._folder = folder
         self._schema = dict(schema or _STAGED_SCHEMA)
         self._writers: dict[int, Any] = {}
         folder.mkdir()
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Put rows away, each into the bucket of its date; a column that they lack is null."""
+        """Put rows away, each into its bucket; a column that they lack is null."""
         lacking = [pl.lit(None, dtype).alias(name) for name, dtype in self._schema.items() if name not in rows.columns]
-        placed = (
-            rows.with_columns(lacking)
-            .select(pl.col(name).cast(dtype) for name, dtype in self._schema.items())
-            .join(self._plan, on="business_date", how="left", maintain_order="left")
-        )
+        complete = rows.with_columns(lacking).select(pl.col(name).cast(dtype) for name, dtype in self._schema.items())
+        placed = complete.with_columns(self._place(complete).alias(_BUCKET))
         for (bucket,), part in placed.partition_by(
             _BUCKET, as_dict=True, include_key=False, maintain_order=True
         ).items():
@@ -164,6 +167,13 @@ class Buckets:
             frame = pl.DataFrame(reader.read_all(), schema_overrides=self._schema)
         path.unlink()
         return frame
+
+
+def _by_date(plan: pl.DataFrame) -> Callable[[pl.DataFrame], pl.Series]:
+    def place(rows: pl.DataFrame) -> pl.Series:
+        return rows.select("business_date").join(plan, on="business_date", how="left", maintain_order="left")[_BUCKET]
+
+    return place
 
 
 def settle(

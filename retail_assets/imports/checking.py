@@ -15,13 +15,15 @@ from typing import Final, TypeVar
 import polars as pl
 
 from retail_assets.imports import dates, numbers
-from retail_assets.imports.columns import SALES, Field, Kind
+from retail_assets.imports.columns import Field, Kind
 from retail_assets.imports.conventions import COMMA, POINT
 from retail_assets.imports.dates import DateFormat
 from retail_assets.imports.errors import ImportRefusedError
 from retail_assets.imports.reading import ROW, SourceFile
+from retail_assets.imports.times import NO_TIME, OFFSET, date_parts, read_times
 
 _MOST_DATES: Final = 100_000
+_DATED: Final = (Kind.DATE, Kind.TIME)
 _EXAMPLES: Final = 3
 
 MISSING: Final = "missing"
@@ -31,11 +33,13 @@ NEGATIVE: Final = "negative"
 TOO_LARGE: Final = "too large"
 
 _Convention = TypeVar("_Convention")
+#: A field's name, what is wrong with it, and the rows in which it is.
+Fault = tuple[str, str, pl.Series]
 
 
 @dataclass(frozen=True)
 class Conventions:
-    """What the user says of how the sales write values; None is inferred, file by file.
+    """What the user says of how files of the main kind write values; None is inferred, file by file.
 
     Attributes:
         date_format: how dates are written.
@@ -55,7 +59,7 @@ class Understanding:
         examples: the first different values of each field.
         date_format: how its dates are written; None if it has none.
         decimal: the sign before its decimals.
-        dates: for each text of a date, the date, or why it is none.
+        dates: for each text of a date, without a time of day, the date, or why it is none.
         rows_by_date: rows of each date that can be read.
         notes: what the user should know of the choices.
     """
@@ -72,6 +76,8 @@ class Understanding:
         """Return in words how a field's values are read."""
         if wanted.kind is Kind.DATE and self.date_format is not None:
             return f"date, {self.date_format.name}"
+        if wanted.kind is Kind.TIME and self.date_format is not None:
+            return f"date, {self.date_format.name}, and time"
         if wanted.kind is Kind.NUMBER and self.file.is_text:
             return f"number, decimal {'comma' if self.decimal == COMMA else 'point'}"
         return wanted.kind.value
@@ -91,7 +97,7 @@ def understand(file: SourceFile, folder: Path, conventions: Conventions, today: 
     """
     found = Understanding(file)
     counts, commas = _survey(found, folder)
-    if any(file.kind.field(name).kind is Kind.DATE for name in file.columns):
+    if any(file.kind.field(name).kind in _DATED for name in file.columns):
         infer_format = partial(dates.infer_format, counts, file.name)
         date_format, notes = _said_or_inferred(file, conventions.date_format, infer_format)
         found.notes += notes
@@ -105,7 +111,7 @@ def understand(file: SourceFile, folder: Path, conventions: Conventions, today: 
         infer_sign = partial(numbers.infer_decimal_sign, signed, file.name)
         found.decimal, notes = _said_or_inferred(file, conventions.decimal, infer_sign)
         found.notes += notes
-    elif conventions.decimal is not None and file.kind is SALES:
+    elif conventions.decimal is not None and file.kind.main:
         found.decimal = conventions.decimal
     found.notes += file.notes
     return found
@@ -114,19 +120,25 @@ def understand(file: SourceFile, folder: Path, conventions: Conventions, today: 
 def _survey(found: Understanding, folder: Path) -> tuple[Counter[str], bool]:
     """Read all rows, and return how many have each text of a date, and whether any number has a comma."""
     file = found.file
-    days = [name for name in file.columns if file.kind.field(name).kind is Kind.DATE]
+    days = {name: kind for name in file.columns if (kind := file.kind.field(name).kind) in _DATED}
     written = _written(file)
     counts: Counter[str] = Counter()
     commas = False
     for batch in file.stage(folder):
         for name in file.columns:
             _note_examples(found.examples.setdefault(name, []), batch[name])
-        for name in days:
-            counts.update(dict(batch[name].fill_null("").value_counts().iter_rows()))
+        for name, kind in days.items():
+            texts = date_parts(batch[name]) if kind is Kind.TIME else batch[name].fill_null("")
+            counts.update(dict(texts.value_counts().iter_rows()))
             if len(counts) > _MOST_DATES:
+                mend = (
+                    "it should hold a date and a time, such as 2024-05-01 08:30:00"
+                    if kind is Kind.TIME
+                    else "a row should be a day; sum the sales of each day first"
+                )
                 raise ImportRefusedError(
-                    f"{file.name}: the column {file.columns[name]!r} has more than {_MOST_DATES:,} different values, "
-                    f"such as {next(iter(counts))!r}: a row should be a day; sum the sales of each day first"
+                    f"{file.name}: the column {file.columns[name]!r} has more than {_MOST_DATES:,} different "
+                    f"{'dates' if kind is Kind.TIME else 'values'}, such as {next(iter(counts))!r}: {mend}"
                 )
         commas = commas or any(
             batch[name].dtype == pl.String and batch[name].str.contains(COMMA, literal=True).any() for name in written
@@ -142,7 +154,7 @@ def _said_or_inferred(
     file: SourceFile, said: _Convention | None, infer: Callable[[], tuple[_Convention, list[str]]]
 ) -> tuple[_Convention, list[str]]:
     """Return a convention of a file: what the user says of the sales, which other files follow only if in doubt."""
-    if said is not None and file.kind is SALES:
+    if said is not None and file.kind.main:
         return said, []
     try:
         return infer()
@@ -226,17 +238,24 @@ class Rejections:
         return self.counts.total()
 
 
-def checked_batches(place: int, understanding: Understanding, rejections: Rejections) -> Iterator[pl.DataFrame]:
+def checked_batches(
+    place: int,
+    understanding: Understanding,
+    rejections: Rejections,
+    judge: Callable[[pl.DataFrame], tuple[pl.DataFrame, list[Fault]]] | None = None,
+) -> Iterator[pl.DataFrame]:
     """Return the accepted rows of a file, batch by batch, and note the others.
 
     Args:
         place: the place of the file among those of the import.
         understanding: of the file.
         rejections: where the others are noted, each with the first of its faults.
+        judge: finds faults that show in several fields of a row together, and may add columns.
 
     Returns:
-        Frames with `row` and the lake's column of each field of the file: text, date, Float64 (rounded to what the
-        lake's column keeps) or Boolean.
+        Frames with `row` and the lake's column of each field of the file: text, date, a time without a zone (and
+        `offset_minutes`), Float64 (rounded to what the lake's column keeps) or Boolean. With a `judge` the rejected
+        rows too, and `reason`: the number of the reason, 0 for accepted ones.
     """
     file = understanding.file
     fields = [file.kind.field(name) for name in file.columns]
@@ -244,9 +263,15 @@ def checked_batches(place: int, understanding: Understanding, rejections: Reject
     lookup = _date_lookup(understanding, rejections)
     for batch in file.batches():
         columns: list[pl.Series] = [batch[ROW]]
-        faults: list[tuple[Field, str, pl.Series]] = []
+        faults: list[Fault] = []
         reason = pl.Series("reason", [0], dtype=pl.UInt16).new_from_index(0, batch.height)
         for one in fields:
+            if one.kind is Kind.TIME:
+                times = read_times(batch[one.name], lookup)
+                columns += [times["local"].alias(one.column), times[OFFSET]]
+                reason = times["reason"]
+                faults.append((one.name, NO_TIME, (reason == 0) & times["local"].is_null()))
+                continue
             if one.kind is Kind.DATE:
                 joined = batch.select(pl.col(one.name).fill_null("").alias("text")).join(
                     lookup, on="text", how="left", maintain_order="left"
@@ -257,21 +282,25 @@ def checked_batches(place: int, understanding: Understanding, rejections: Reject
                 values, wrong = _read(one, batch[one.name], understanding.decimal)
                 columns.append(values.alias(one.column))
                 faults += wrong
-        for one, fault, rows in faults:
+        checked = pl.DataFrame(columns)
+        if judge is not None:
+            checked, more = judge(checked)
+            faults += more
+        for name, fault, rows in faults:
             if rows.any():
-                number = rejections.number(f"{one.name}: {fault}")
+                number = rejections.number(f"{name}: {fault}")
                 reason = reason.set((reason == 0) & rows, number)
-        right = pl.DataFrame(columns)
-        if reason.max():
-            bad = reason > 0
+        bad = reason > 0
+        if bad.any():
             _note_rejected(place, file, batch.with_columns(reason).filter(bad), rejections, where)
-            right = right.filter(~bad)
-        yield right
+        yield checked.with_columns(reason) if judge is not None else checked.filter(~bad)
 
 
 def _date_lookup(understanding: Understanding, rejections: Rejections) -> pl.DataFrame:
     """Return each text of a date with its date, or with the number of the reason for which its rows are rejected."""
     texts, days, reasons = [], [], []
+    file = understanding.file
+    name = next((name for name in file.columns if file.kind.field(name).kind in _DATED), "")
     for text, (day, reason) in understanding.dates.items():
         texts.append(text)
         days.append(day)
@@ -279,7 +308,7 @@ def _date_lookup(understanding: Understanding, rejections: Rejections) -> pl.Dat
             said = MISSING if reason is None else reason
             if said == dates.OTHER_FORMAT and understanding.date_format is not None:
                 said = f"not written as {understanding.date_format.name}"
-            reasons.append(rejections.number(f"date: {said}"))
+            reasons.append(rejections.number(f"{name}: {said}"))
         else:
             reasons.append(0)
     return pl.DataFrame(
@@ -288,24 +317,24 @@ def _date_lookup(understanding: Understanding, rejections: Rejections) -> pl.Dat
     )
 
 
-def _read(one: Field, raw: pl.Series, decimal: str) -> tuple[pl.Series, list[tuple[Field, str, pl.Series]]]:
+def _read(one: Field, raw: pl.Series, decimal: str) -> tuple[pl.Series, list[Fault]]:
     """Return a field's values, and the rows with each fault."""
-    faults: list[tuple[Field, str, pl.Series]] = []
+    faults: list[Fault] = []
     if one.kind is Kind.NUMBER:
         values, wrong = numbers.read_numbers(raw, decimal)
-        faults.append((one, NO_NUMBER, wrong))
+        faults.append((one.name, NO_NUMBER, wrong))
         if one.places is not None:
             values = values.round(one.places)
         if one.minimum is not None:
             low = NEGATIVE if one.minimum == 0 else f"below {one.minimum:g}"
-            faults.append((one, low, (values < one.minimum).fill_null(value=False)))
+            faults.append((one.name, low, (values < one.minimum).fill_null(value=False)))
         if one.maximum is not None:
             high = TOO_LARGE if one.maximum > 1e6 else f"beyond {one.maximum:g}"  # noqa: PLR2004 - what types can hold
             beyond = values.abs() if one.minimum is None else values
-            faults.append((one, high, (beyond > one.maximum).fill_null(value=False)))
+            faults.append((one.name, high, (beyond > one.maximum).fill_null(value=False)))
     elif one.kind is Kind.FLAG:
         values, wrong = numbers.read_flags(raw)
-        faults.append((one, NO_FLAG, wrong))
+        faults.append((one.name, NO_FLAG, wrong))
     else:
         values = raw.cast(pl.String).str.strip_chars()
         values = values.set(values == "", None)
@@ -314,7 +343,7 @@ def _read(one: Field, raw: pl.Series, decimal: str) -> tuple[pl.Series, list[tup
         if absent.any():
             for _, _, wrong in faults:
                 absent = absent & ~wrong
-            faults.append((one, MISSING, absent))
+            faults.append((one.name, MISSING, absent))
     return values, faults
 
 

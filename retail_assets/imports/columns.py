@@ -6,11 +6,13 @@ reading values (`dates`, `numbers`), and the lake's columns (`contracts`).
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final
 
+from retail_assets.contracts.events import SALES_TRANSACTION
+from retail_assets.contracts.types import DecimalType, ListType
 from retail_assets.imports.errors import ImportRefusedError
 
 
@@ -19,6 +21,7 @@ class Kind(StrEnum):
 
     TEXT = "text"
     DATE = "date"
+    TIME = "time"
     NUMBER = "number"
     FLAG = "yes or no"
 
@@ -36,6 +39,7 @@ class Field:
         maximum: the greatest value; beyond it lies what the lake's column can't hold.
         places: digits behind the point that are kept.
         hints: what other systems call it. They are only suggested: `amount` may be units or money.
+        instead: what else to say where no column holds it.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Field:
     maximum: float | None = None
     places: int | None = None
     hints: tuple[str, ...] = ()
+    instead: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,14 @@ class FileKind:
         name: what the command calls it.
         fields: what it may hold, in the order in which it is shown.
         key: the fields that identify a row.
+        main: whether a command is about such files. What the user says of values and columns without naming a kind is
+            said of them.
     """
 
     name: str
     fields: tuple[Field, ...]
     key: tuple[str, ...]
+    main: bool = False
 
     def field(self, name: str) -> Field:
         """Return one field.
@@ -80,7 +88,12 @@ _MOST_WHOLE: Final = 2_000_000_000.0
 
 _DATE: Final = Field("date", "business_date", Kind.DATE, required=True, hints=("day", "sales_date", "datum", "ds"))
 _STORE: Final = Field("store_id", "store_id", required=True, hints=("store", "shop", "branch", "location", "site"))
-_PRODUCT: Final = Field("product_id", "product_id", required=True, hints=("sku", "item", "article", "product", "ean"))
+_PRODUCT: Final = Field(
+    "product_id",
+    "product_id",
+    required=True,
+    hints=("sku", "item", "article", "product", "ean", "stock_code"),
+)
 
 
 def _units(name: str, *, required: bool = False, minimum: float | None = None, hints: tuple[str, ...] = ()) -> Field:
@@ -91,8 +104,18 @@ def _money(name: str, column: str, *, minimum: float | None = 0, hints: tuple[st
     return Field(name, column, Kind.NUMBER, minimum=minimum, maximum=_MOST_MONEY, places=_MONEY_PLACES, hints=hints)
 
 
-def _whole(name: str, minimum: float, maximum: float = _MOST_WHOLE) -> Field:
-    return Field(name, name, Kind.NUMBER, minimum=minimum, maximum=maximum, places=0)
+def _whole(name: str, minimum: float, maximum: float = _MOST_WHOLE, hints: tuple[str, ...] = ()) -> Field:
+    return Field(name, name, Kind.NUMBER, minimum=minimum, maximum=maximum, places=0, hints=hints)
+
+
+def _of_line(name: str, column: str, *, required: bool = False, signed: bool = False, hints: tuple[str, ...]) -> Field:
+    """Return a number of a basket's line, within the limits of the contract."""
+    limits = next(field.type for field in SALES_TRANSACTION.columns if field.name == "lines")
+    assert isinstance(limits, ListType)  # noqa: S101 - by the schema file
+    limit = next(field for field in limits.fields if field.name == column)
+    assert isinstance(limit.type, DecimalType)  # noqa: S101
+    minimum = None if signed else limit.minimum
+    return Field(name, column, Kind.NUMBER, required, minimum, limit.maximum, limit.type.scale, hints)
 
 
 SALES: Final = FileKind(
@@ -109,6 +132,40 @@ SALES: Final = FileKind(
         _money("revenue", "revenue", minimum=None, hints=("turnover", "sales_value", "net_sales")),
     ),
     ("store_id", "product_id", "date"),
+    main=True,
+)
+
+TRANSACTIONS: Final = FileKind(
+    "transactions",
+    (
+        Field(
+            "transaction_id",
+            "transaction_id",
+            required=True,
+            hints=("transaction", "invoice", "receipt", "basket", "ticket", "order", "transaction_no", "invoice_no"),
+        ),
+        Field(
+            "occurred_at",
+            "occurred_at",
+            Kind.TIME,
+            required=True,
+            hints=("timestamp", "datetime", "date_time", "invoice_date", "time", "sold_at", "date", "created_at"),
+        ),
+        replace(_STORE, instead="--store ID if all lines are of one store"),
+        _PRODUCT,
+        _of_line("quantity", "quantity", required=True, signed=True, hints=("qty", "units", "amount", "menge")),
+        _of_line("unit_price", "unit_price", required=True, hints=("price", "sell_price", "selling_price")),
+        _whole("line_no", 0, hints=("line", "position", "pos")),
+        Field("currency", "currency", hints=("currency_code",)),
+        Field("payment_method", "payment_method", hints=("payment", "tender", "paid_by")),
+        Field("register_id", "register_id", hints=("register", "till", "terminal", "pos_id")),
+        Field("cashier_id", "cashier_id", hints=("cashier", "operator", "clerk")),
+        _of_line("discount", "discount", hints=("rebate",)),
+        Field("promotion_id", "promotion_id", hints=("promotion", "promo", "campaign")),
+        Field("kind", "kind", hints=("type", "transaction_type")),
+    ),
+    ("store_id", "transaction_id", "line_no"),
+    main=True,
 )
 
 PRODUCTS: Final = FileKind(
@@ -147,26 +204,30 @@ EVENTS: Final = FileKind(
     ("date", "name", "store_id", "region"),
 )
 
-FILE_KINDS: Final = {kind.name: kind for kind in (SALES, PRODUCTS, STORES, EVENTS)}
+#: What goes with a history, of whatever kind.
+MASTER_KINDS: Final = (PRODUCTS, STORES, EVENTS)
 
 
-def parse_mapping(texts: Sequence[str]) -> dict[str, dict[str, str]]:
+def parse_mapping(texts: Sequence[str], main: FileKind) -> dict[str, dict[str, str]]:
     """Return, by kind of file, which of the file's columns holds a field.
 
     Args:
-        texts: `field=column` for the sales, `kind.field=column` for another kind of file.
+        texts: `field=column` for the files of the main kind, `kind.field=column` for another kind of file.
+        main: the kind of file that the command is about.
 
     Raises:
         ImportRefusedError: one has another form, or names no field.
     """
     found: dict[str, dict[str, str]] = {}
+    kinds = {kind.name: kind for kind in (main, *MASTER_KINDS)}
     for text in texts:
         left, sign, column = text.partition("=")
         kind_name, dot, name = left.strip().rpartition(".")
-        kind = FILE_KINDS.get(kind_name if dot else SALES.name)
+        kind = kinds.get(kind_name if dot else main.name)
         if not sign or not column.strip() or kind is None:
             raise ImportRefusedError(
-                f"--map {text} should look like units=qty_sold, or products.name=title for another file than the sales"
+                f"--map {text} should look like product_id=sku, or products.name=title for another file than the "
+                f"{main.name}"
             )
         known = [field.name for field in kind.fields]
         if name not in known:
@@ -223,19 +284,21 @@ def match_columns(kind: FileKind, header: Sequence[str], mapping: Mapping[str, s
             f"--map {_prefix(kind)}{field.name}={_likely(field, [n for n in header if n not in matched.values()])}"
             for field in missing
         )
+        instead = "".join(f", or {field.instead}" for field in missing if field.instead)
         raise ImportRefusedError(
             f"{file} has no column {' and no column '.join(repr(field.name) for field in missing)}; its first line "
-            f"names: {_short(listed)}. Say which column it is, such as {options}"
+            f"names: {_short(listed)}. Say which column it is, such as {options}{instead}"
         )
     return {field.name: matched[field.name] for field in kind.fields if field.name in matched}
 
 
 def _prefix(kind: FileKind) -> str:
-    return "" if kind is SALES else f"{kind.name}."
+    return "" if kind.main else f"{kind.name}."
 
 
 def _normal(name: str) -> str:
-    return re.sub(r"[\s\-_.]+", "_", name.strip().lower()).strip("_")
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
+    return re.sub(r"[\s\-_.]+", "_", spaced.lower()).strip("_")
 
 
 def _likely(field: Field, header: Sequence[str]) -> str:

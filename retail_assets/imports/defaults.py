@@ -37,6 +37,9 @@ DELIVERY_WEEKDAYS: Final = "1,2,3,4,5,6"
 MINIMUM_ORDER_VALUE: Final = 0
 SUPPLIER_RELIABILITY: Final = 1.0
 
+#: The contract knows no "unknown" here; nothing of the platform looks at it.
+PAYMENT_METHOD: Final = "cash"
+
 EVENT_KIND: Final = "event"
 #: Events of this kind become public holidays.
 HOLIDAY_KIND: Final = "holiday"

@@ -224,7 +224,7 @@ def _plain(frame: pl.DataFrame) -> pl.DataFrame:
         else pl.col(name).cast(pl.String)
         for name, dtype in frame.schema.items()
         if (not dtype.is_numeric() and dtype not in {pl.Boolean, pl.String})
-        or (dtype.is_numeric() and (name.endswith("_id") or name == "date"))
+        or (dtype.is_numeric() and (name.endswith("_id") or name in {"date", "occurred_at"}))
     )
 
 

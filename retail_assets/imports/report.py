@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 
 from retail_assets.imports.buckets import Tally
 from retail_assets.imports.checking import Understanding
-from retail_assets.imports.sales import Outcome, Request
+from retail_assets.imports.common import Outcome, Request
 
 _EXAMPLE_WIDTH: Final = 30
 _SHOWN_COLUMNS: Final = 10
@@ -59,7 +59,7 @@ def _write_understanding(one: Understanding, console: Console) -> None:
 
 def _write_rows(outcome: Outcome, console: Console) -> None:
     tally = outcome.tally
-    _title(console, "Rows of sales")
+    _title(console, f"Rows of {outcome.understood[0].file.kind.name}")
     grid = _grid()
     grid.add_column("", no_wrap=True)
     grid.add_column("rows", justify="right", no_wrap=True)
@@ -89,13 +89,15 @@ def _write_contents(outcome: Outcome, console: Console) -> None:
         f"Accepted: {tally.first_date} to {tally.last_date}, {counted(len(tally.stores), 'store')}, "
         f"{counted(len(tally.products), 'product')}.",
     )
+    for fact in outcome.facts:
+        _say(console, fact)
     series = observed.series
     days_on_sale = (series["last_date"] - series["first_date"]).dt.total_days() + 1 - series["closed_days"]
     rows, on_sale = int(series["rows"].sum()), int(days_on_sale.sum())
     _say(
         console,
         f"With what is in the lake: {observed.first_date} to {observed.last_date}, {series.height:,} series (a product "
-        f"in a store), {counted(rows, 'row')}.",
+        f"in a store), {counted(rows, 'day')} with a row.",
     )
     _say(
         console,

@@ -24,7 +24,7 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, create_table_with_add_actions
 from pyarrow import fs
 
-from retail_assets.contracts.tables import RAW_IMPORTED_SALES, REFERENCE_STORES, Table
+from retail_assets.contracts.tables import RAW_IMPORTED_SALES, RAW_SALES_TRANSACTIONS, REFERENCE_STORES, Table
 from retail_assets.contracts.types import arrow_schema, polars_schema
 from retail_assets.delta_log import added, removed
 from retail_assets.imports.buckets import STORED_SCHEMA, SettledFile
@@ -35,6 +35,8 @@ _BUFFER_BYTES: Final = 4 << 20
 _BLOCK_BYTES: Final = 1 << 20
 _PARTITION: Final = str(RAW_IMPORTED_SALES.partition_by)
 _DATE: Final = "business_date"
+#: Under which name the log of the raw transactions counts imports; a history that was simulated has another.
+IMPORT_APPLICATION: Final = "retail-import-transactions"
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,10 @@ class Lake:
         for file in settled:
             yield pl.read_parquet(file.path, columns=list(columns))
         yield from self.rows(kept, list(columns))
+
+    def imported_days(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Return the imported daily sales as they are, part by part."""
+        yield from self.rows(self.stored_files(), list(columns))
 
     def read(self, table: Table) -> pl.DataFrame:
         """Return a small table, empty where it was never written."""
@@ -226,12 +232,16 @@ class Lake:
             return None
         return DeltaTable(uri, storage_options=self.storage_options)
 
+    def _has_transactions(self) -> bool:
+        delta = self._open(RAW_SALES_TRANSACTIONS)
+        return delta is not None and delta.transaction_version(IMPORT_APPLICATION) is not None
+
     def _refuse_other_retailer(self) -> None:
         """Refuse a lake whose stores came from elsewhere, such as the demo's: the import would mix two retailers."""
         # Sales are committed first, so an import that was killed halfway is not taken for another retailer.
-        if self._sales is None and self.exists(REFERENCE_STORES):
+        if self._sales is None and self.exists(REFERENCE_STORES) and not self._has_transactions():
             raise ImportRefusedError(
-                f"the lake {self.root} holds another retailer (it has stores, but no imported sales): "
+                f"the lake {self.root} holds another retailer (it has stores, but nothing imported): "
                 "choose another place with --lake"
             )
 

@@ -8,11 +8,14 @@ runs (`sensors`).
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
+from itertools import groupby
 from typing import Final
 
 import polars as pl
 from deltalake import DeltaTable
+
+from retail_assets.resources.commit_notes import commit_note, committed_at
 
 _METADATA_KEY: Final = "covers"
 #: How many commits are looked through. A day whose commit is older counts as one that covers nothing.
@@ -46,13 +49,54 @@ class Coverage:
 
 def read_coverage(delta: DeltaTable) -> list[Coverage]:
     """Return what a core table's commits cover, newest first."""
+    return [cover for _, cover in _covers(delta)]
+
+
+def carry_coverage(delta: DeltaTable, written: set[date], before: datetime) -> bool:
+    """Say again what the table's days were made from, if a commit that says it is old: a log is cleaned of old commits.
+
+    Args:
+        delta: a core table.
+        written: days that it holds.
+        before: commits of before this time are old.
+
+    Returns:
+        Whether a commit was written.
+
+    Raises:
+        CommitFailedError: a day was made again since `delta`; what is said of it would be out of date.
+    """
+    newest: dict[date, tuple[datetime, Coverage]] = {}
+    for at, cover in _covers(delta):
+        for offset in range((cover.last - cover.first).days + 1):
+            day = cover.first + timedelta(days=offset)
+            if day in written:
+                newest.setdefault(day, (at, cover))
+    if all(at >= before for at, _ in newest.values()):
+        return False
+    ranges = []
+    # Days in a row that were made from the same offsets are one range.
+    days = enumerate(sorted(newest))
+    for (held, _), group in groupby(
+        days, key=lambda one: (json.dumps(dict(newest[one[1]][1].held), sort_keys=True), one[1].toordinal() - one[0])
+    ):
+        dates = [day for _, day in group]
+        ranges.append({"first": str(dates[0]), "last": str(dates[-1]), "held": json.loads(held)})
+    commit_note(delta, json.dumps({_METADATA_KEY: ranges}))
+    return True
+
+
+def _covers(delta: DeltaTable) -> list[tuple[datetime, Coverage]]:
+    """Return what a core table's commits cover, and when they were made, newest first."""
     found = []
     for commit in delta.history(_HISTORY_LIMIT):
         text = commit.get("userMetadata")
         if isinstance(text, str) and _METADATA_KEY in text:
-            entry = json.loads(text)[_METADATA_KEY]
-            held = {int(partition): int(end) for partition, end in entry["held"].items()}
-            found.append(Coverage(date.fromisoformat(entry["first"]), date.fromisoformat(entry["last"]), held))
+            entries = json.loads(text)[_METADATA_KEY]
+            for entry in entries if isinstance(entries, list) else [entries]:
+                held = {int(partition): int(end) for partition, end in entry["held"].items()}
+                cover = Coverage(date.fromisoformat(entry["first"]), date.fromisoformat(entry["last"]), held)
+                found.append((committed_at(commit), cover))
     return found
 
 

@@ -7,13 +7,15 @@ read the same range can't both commit it. Does not belong here: what follows fro
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 
 from retail_assets.contracts.tables import BULK_PARTITION
+from retail_assets.resources.commit_notes import commit_note, committed_at
 from retail_assets.resources.offsets import Gap, Progress
 
 #: Name of the Delta transaction sequence that ingestion counts its batches with.
@@ -59,21 +61,37 @@ def record(delta: DeltaTable, topic: str, progress: Progress) -> None:
         ConcurrentIngestError: the table was written in the meantime; nothing was changed.
     """
     try:
-        delta.create_write_transaction(
-            [],
-            mode="append",
-            schema=delta.schema(),
-            partition_by=delta.metadata().partition_columns,
-            commit_properties=CommitProperties(
-                custom_metadata={"userMetadata": commit_metadata(topic, progress)},
-                # Delta refuses it beside another batch since `delta`, and takes it beside any other commit.
-                app_transactions=[Transaction(TRANSACTION_APP, progress.batch)],
-            ),
-        )
+        # Delta refuses it beside another batch since `delta`, and takes it beside any other commit.
+        commit_note(delta, commit_metadata(topic, progress), [Transaction(TRANSACTION_APP, progress.batch)])
     except CommitFailedError:
         raise ConcurrentIngestError(
             f"the raw table of {topic} was written at the same moment: nothing was changed, try again"
         ) from None
+
+
+def carry_progress(delta: DeltaTable, before: datetime) -> bool:
+    """Say again what the table holds, if the commit that says it is old: a log is cleaned of old commits.
+
+    The batch keeps its number. So a run that commits the next one at the same moment isn't at odds with this, and
+    whoever reads then takes the run's word.
+
+    Args:
+        delta: a raw table.
+        before: commits of before this time are old.
+
+    Returns:
+        Whether a commit was written.
+    """
+    batch = delta.transaction_version(TRANSACTION_APP) or 0
+    for commit in delta.history() if batch else []:
+        text = commit.get("userMetadata")
+        progress = _parse(text)
+        if progress is not None and progress.batch == batch:
+            if committed_at(commit) >= before:
+                return False
+            commit_note(delta, str(text))
+            return True
+    return False
 
 
 def _parse(text: object) -> Progress | None:

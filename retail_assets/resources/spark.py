@@ -36,6 +36,9 @@ def spark_config(settings: Settings) -> dict[str, str]:
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         # A Delta snapshot is rebuilt by a job of this many tasks; the default of 50 costs a second per table here.
         "spark.databricks.delta.snapshotPartitions": "2",
+        # The log says which offsets a table holds and what its days were made from. Housekeeping cleans it, which says
+        # that again first; Delta by itself would forget it after a month.
+        "spark.databricks.delta.properties.defaults.enableExpiredLogCleanup": "false",
     }
     if local:
         config |= {

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
@@ -37,8 +37,10 @@ from retail_assets.jobs import Job
 from retail_assets.resources.coverage import ARRIVALS, read_coverage, stale_days
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.progress import read_progress
+from retail_assets.resources.retention import first_whole_day
 from retail_assets.runs import partition_tags
 from retail_assets.sensors.active import active_run
+from retail_assets.settings import get_settings
 
 LATE_TAG: Final = "retail/late_events"
 #: Dagster's own tag of a run that a sensor asked for.
@@ -179,7 +181,11 @@ def gapless_ranges(days: list[date]) -> Iterator[tuple[date, date]]:
 
 
 def evaluate(
-    context: dg.SensorEvaluationContext, lake: LakeResource, own_zone: str, job_name: str
+    context: dg.SensorEvaluationContext,
+    lake: LakeResource,
+    own_zone: str,
+    job_name: str,
+    earliest: date | None = None,
 ) -> dg.SensorResult | dg.SkipReason:
     """Decide which days have to be made again.
 
@@ -188,6 +194,7 @@ def evaluate(
         lake: where raw and core lie.
         own_zone: the retailer's time zone.
         job_name: the job that makes days; while a run of it is active nothing is asked for.
+        earliest: the first day that can be made again; None if all can.
 
     Returns:
         Requests, one per gapless range of days and table, or the reason for waiting in words.
@@ -208,6 +215,7 @@ def evaluate(
         if held == after:
             continue
         written = {date.fromisoformat(day) for day in row_counts(core, follower.core, None)}
+        written = {day for day in written if earliest is None or day >= earliest}
         came = arrivals(raw, {int(partition): offset for partition, offset in after.items()}, stores, own_zone)
         stale = stale_days(came, read_coverage(core), written)
         if not stale:
@@ -269,6 +277,7 @@ def late_events_sensor(job: Job, *, own_zone: str, live: bool) -> dg.SensorDefin
         description="Makes days of the core layer again for which events have come since: just those days.",
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
-        return evaluate(context, lake, own_zone, job.name)
+        earliest = first_whole_day(get_settings(), datetime.now(UTC).date())
+        return evaluate(context, lake, own_zone, job.name, earliest)
 
     return sensor

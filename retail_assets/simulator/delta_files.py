@@ -9,6 +9,7 @@ memory the more days it has. Here the caller says when a group of rows is comple
 
 import contextlib
 import uuid
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -52,7 +53,13 @@ class _OpenFile:
 class DeltaFiles:
     """The files of one table's new rows."""
 
-    def __init__(self, root: str, table: Table, storage_options: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        table: Table,
+        storage_options: dict[str, str] | None = None,
+        application: str = _APPLICATION,
+    ) -> None:
         """Create the table, if there is none yet.
 
         Args:
@@ -60,8 +67,10 @@ class DeltaFiles:
             table: what is written. If it has partitions, only rows that were loaded in bulk are replaced, otherwise
                 all.
             storage_options: what delta-rs needs to reach the store.
+            application: under which the log counts the commits of this kind, which take turns.
         """
         self.table = table
+        self._application = application
         self.rows = 0
         self._schema = arrow_schema(table.columns)
         self._uri, self._options = f"{root}/{table.path}", storage_options
@@ -69,9 +78,14 @@ class DeltaFiles:
             self._delta = DeltaTable(self._uri, storage_options=storage_options)
         else:
             self._delta = DeltaTable.create(
-                self._uri, self._schema, partition_by=table.partition_by, storage_options=storage_options
+                self._uri,
+                self._schema,
+                partition_by=table.partition_by,
+                storage_options=storage_options,
+                # Only housekeeping cleans the log, since it says which offsets the table holds.
+                configuration={"delta.enableExpiredLogCleanup": "false"},
             )
-        self._histories = self._delta.transaction_version(_APPLICATION)
+        self._histories = self._delta.transaction_version(self._application)
         self._files = fs.PyFileSystem(DeltaStorageHandler(self._uri, storage_options))
         self._begun: set[str] = set()
         self._open: dict[str | None, _OpenFile] = {}
@@ -104,14 +118,19 @@ class DeltaFiles:
             ConcurrentWriteError: one was.
         """
         self._delta.update_incremental()
-        if self._delta.transaction_version(_APPLICATION) != self._histories:
+        if self._delta.transaction_version(self._application) != self._histories:
             raise ConcurrentWriteError(self._uri)
 
-    def commit(self) -> int:
+    def commit(self, replaced: Collection[str] | None = None) -> int:
         """Put the rows in place of the earlier ones, and return how many there are.
 
+        Args:
+            replaced: paths of the files in whose place they are put; by default those of all rows that were loaded in
+                bulk.
+
         Raises:
-            ConcurrentWriteError: another history was committed since this object was made.
+            ConcurrentWriteError: another history was committed since this object was made, or a file that is to be
+                replaced is gone.
         """
         self._close_files()
         self.refuse_if_overtaken()
@@ -119,7 +138,7 @@ class DeltaFiles:
             self._transact([*self._adds], "overwrite", Schema.from_arrow(self._schema))
             return self.rows
         self._add_missing_columns()
-        removes = self._earlier()
+        removes = self._earlier() if replaced is None else self._named(replaced)
         self._transact([*self._adds, *removes], "append", self._delta.schema())
         return self.rows
 
@@ -189,7 +208,7 @@ class DeltaFiles:
 
     def _transact(self, actions: "list[AddAction | RemoveAction]", mode: str, schema: Schema) -> None:
         partition_by = None if self.table.partition_by is None else [self.table.partition_by]
-        mark = Transaction(_APPLICATION, (self._histories or 0) + 1)
+        mark = Transaction(self._application, (self._histories or 0) + 1)
         try:
             self._delta.create_write_transaction(
                 actions, mode, schema, partition_by, commit_properties=CommitProperties(app_transactions=[mark])
@@ -215,11 +234,20 @@ class DeltaFiles:
             if least is not None and least > BULK_PARTITION:
                 continue
             day = str(action[f"partition.{self.table.partition_by}"])
-            partition: dict[str, str | None] = {str(self.table.partition_by): day}
             if action.get(f"max.{_SOURCE}") != BULK_PARTITION and not self._keep_others(action["path"], day):
                 continue
-            removes.append(removed(action["path"], action["size_bytes"], partition))
+            removes.append(self._removed(action, day))
         return removes
+
+    def _named(self, paths: Collection[str]) -> list[RemoveAction]:
+        actions = {action["path"]: action for action in pa.table(self._delta.get_add_actions(flatten=True)).to_pylist()}
+        if not actions.keys() >= set(paths):
+            raise ConcurrentWriteError(self._uri)
+        column = str(self.table.partition_by)
+        return [self._removed(actions[path], str(actions[path][f"partition.{column}"])) for path in paths]
+
+    def _removed(self, action: Mapping[str, Any], day: str) -> RemoveAction:
+        return removed(action["path"], action["size_bytes"], {str(self.table.partition_by): day})
 
     def _keep_others(self, path: str, partition: str) -> bool:
         """Copy a file's rows from Kafka into a new one; return whether it has any bulk rows, and so must go."""

@@ -11,15 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from retail_assets.contracts.tables import (
-    BULK_PARTITION,
-    ENVELOPE,
     REFERENCE_CALENDAR,
     REFERENCE_PRODUCTS,
     REFERENCE_PROMOTIONS,
@@ -30,8 +26,9 @@ from retail_assets.contracts.tables import (
     Table,
     raw_table,
 )
-from retail_assets.contracts.topics import EVENT_TOPICS, Topic
-from retail_assets.contracts.types import arrow_schema, polars_schema
+from retail_assets.contracts.topics import EVENT_TOPICS
+from retail_assets.contracts.types import arrow_schema
+from retail_assets.simulator.bulk_rows import to_arrow, with_envelope
 from retail_assets.simulator.delta_files import DeltaFiles
 from retail_assets.simulator.demand.anomalies import TRUTH_ANOMALIES
 from retail_assets.simulator.engine import Feed
@@ -101,7 +98,7 @@ def write_history(
                 until = simulation.scenario.first_date + timedelta(days=part.stretch.after - 1)
                 on_progress(f"simulated to {until} of {simulation.scenario.last_date}")
             for feed, frame in part.frames.items():
-                rows = _with_envelope(frame, _TOPICS[feed], files[feed].rows) if feed in _TOPICS else frame
+                rows = with_envelope(frame, _TOPICS[feed], files[feed].rows) if feed in _TOPICS else frame
                 files[feed].add(to_arrow(rows, arrow_schema(_TABLES[feed].columns)), part.stretch.first // BLOCK_DAYS)
         for of_table, frame in whole:
             of_table.add(to_arrow(frame, arrow_schema(of_table.table.columns)), 0)
@@ -127,22 +124,6 @@ def _commit(tables: list[DeltaFiles], note: Callable[[Table, int], None]) -> Non
         note(table.table, table.commit())
 
 
-def to_arrow(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
-    """Return a frame as an Arrow table of exactly this schema, declared nullability included."""
-    return pa.Table.from_arrays([_as(frame[field.name].to_arrow(), field.type) for field in schema], schema=schema)
-
-
-def _as(array: pa.Array, target: pa.DataType) -> pa.Array:
-    """Cast an array, rebuilding lists and records: Arrow won't cast a field that may be null to one that may not."""
-    if pa.types.is_list(target):
-        offsets = pc.subtract(array.offsets, array.offsets[0]).cast(pa.int32())
-        return pa.ListArray.from_arrays(offsets, _as(array.flatten(), target.value_type), type=target)
-    if pa.types.is_struct(target):
-        fields = [target.field(index) for index in range(target.num_fields)]
-        return pa.StructArray.from_arrays([_as(array.field(f.name), f.type) for f in fields], fields=fields)
-    return array.cast(target)
-
-
 def _whole_tables(simulation: Simulation) -> list[tuple[Table, pl.DataFrame]]:
     world = simulation.world
     return [
@@ -154,27 +135,3 @@ def _whole_tables(simulation: Simulation) -> list[tuple[Table, pl.DataFrame]]:
         (REFERENCE_WEATHER, world.weather),
         (TRUTH_ANOMALIES, simulation.anomalies),
     ]
-
-
-def _with_envelope(events: pl.DataFrame, topic: Topic, offset: int) -> pl.DataFrame:
-    """Return events with the columns that say where a message came from.
-
-    Args:
-        events: of one topic.
-        topic: that topic.
-        offset: running number of the first one.
-    """
-    envelope = polars_schema(ENVELOPE)
-    occurred = pl.col("occurred_at")
-    values: dict[str, Any] = {
-        "kafka_topic": pl.lit(topic.name),
-        "kafka_partition": pl.lit(BULK_PARTITION),
-        "kafka_offset": pl.int_range(offset, offset + pl.len()),
-        "produced_at": occurred,
-        # The end of the event's day rather than now, so that the same scenario gives the same rows.
-        "ingested_at": occurred.dt.truncate("1d").dt.offset_by("1d"),
-        "event_date": occurred.dt.date(),
-        "rejection": pl.lit(None),
-        "raw_value": pl.lit(None),
-    }
-    return events.with_columns(**{name: value.cast(envelope[name]) for name, value in values.items()})

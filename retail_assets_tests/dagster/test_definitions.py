@@ -27,7 +27,7 @@ def test_every_asset_has_a_group_kinds_an_owner_and_a_description(defs: dg.Defin
 
 def test_every_layer_is_in_the_graph(defs: dg.Definitions) -> None:
     layers = {spec.key.path[0] for spec in defs.resolve_all_asset_specs()}
-    made = {"raw", "core", "features", "models", "forecasts", "inventory", "marts"}
+    made = {"raw", "core", "features", "models", "forecasts", "inventory", "marts", "housekeeping"}
     assert layers == {"kafka", "reference", "real_time", "views"} | made
 
 
@@ -47,7 +47,7 @@ def test_every_table_of_the_lake_that_is_written_has_a_blocking_contract_check(d
     assert checked == written
 
 
-def test_the_four_jobs_have_their_names_and_schedules(defs: dg.Definitions) -> None:
+def test_the_jobs_have_their_names_and_schedules(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
     schedules = {schedule.job_name: schedule.cron_schedule for schedule in repository.schedule_defs}
     assert schedules == {
@@ -55,6 +55,7 @@ def test_the_four_jobs_have_their_names_and_schedules(defs: dg.Definitions) -> N
         "feature_engineering": "0 9 * * *",
         "batch_predictions": "0 10 * * *",
         "model_training": "0 2 * * 0",
+        "housekeeping": "0 1 * * *",
     }
     assert {schedule.execution_timezone for schedule in repository.schedule_defs} == {"Europe/Berlin"}
 

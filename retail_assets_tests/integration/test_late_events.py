@@ -125,10 +125,10 @@ class Platform:
         )
         assert result.success
 
-    def tick(self) -> list[tuple[str, str, str]]:
+    def tick(self, earliest: date | None = None) -> list[tuple[str, str, str]]:
         """Return core table, first and last day of each request."""
         context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor)
-        answer = evaluate(context, self.lake, BERLIN, "daily_etl")
+        answer = evaluate(context, self.lake, BERLIN, "daily_etl", earliest)
         assert isinstance(answer, dg.SensorResult)
         self.cursor = answer.cursor
         requests = answer.run_requests or []
@@ -201,6 +201,9 @@ def test_without_its_cursor_the_sensor_finds_the_same(platform: Platform, kafka:
     platform.ingest()
     platform.cursor = None
     assert platform.tick() == [("sales_lines", "2026-03-10", "2026-03-10")]
+    # A day whose events are no longer kept can't be made again.
+    platform.cursor = None
+    assert platform.tick(earliest=DAYS[1]) == []
 
 
 def test_a_late_movement_makes_the_ledger_again_from_its_day_to_the_end(

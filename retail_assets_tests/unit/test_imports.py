@@ -29,7 +29,14 @@ ALLOWED = {
     # As an outsider: the contracts are all that it knows.
     "retail_assets/simulator/realism": {"retail_assets.contracts"},
     "retail_assets/domain": {"retail_assets.contracts"},
-    "retail_assets/imports": {"retail_assets.contracts", "retail_assets.delta_log", "retail_assets.domain"},
+    # Bulk rows of a raw table are written as a simulated history writes them.
+    "retail_assets/imports": {
+        "retail_assets.contracts",
+        "retail_assets.delta_log",
+        "retail_assets.domain",
+        "retail_assets.simulator.bulk_rows",
+        "retail_assets.simulator.delta_files",
+    },
     "retail_assets/resources": {
         "retail_assets.contracts",
         "retail_assets.settings",

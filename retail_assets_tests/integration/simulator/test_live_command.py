@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from retail_assets.cli import main
-from retail_assets.contracts.topics import EVENT_TOPICS
+from retail_assets.contracts.topics import EVENT_TOPICS, tenant_topics
 from retail_assets.resources.kafka import KafkaResource
 from retail_assets.resources.topics import read_topic_settings
 from retail_assets.settings import Mode, Settings
@@ -192,3 +192,19 @@ def test_a_signal_is_heard_while_the_days_before_the_stream_are_lived_through(
     # Not heard at the end of all those days.
     assert " of 730 days" not in errors or int(errors.split(" of 730")[-2].split(", ")[-1]) < 600
     assert on_topics(settings) == []
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_tenants_stream_goes_to_the_tenants_topics_and_to_no_others(
+    settings: Settings, shop: Path, kafka: KafkaResource
+) -> None:
+    wanted = read_topic_settings(Mode.LOCAL)
+    own = tenant_topics("corner.")
+    kafka.apply_topics({topic.name: wanted[contract.name] for topic, contract in zip(own, EVENT_TOPICS, strict=True)})
+    try:
+        finished(shop, "--rate", "1e9", "--until", "2026-01-31T09:00", "--tenant", "corner")
+        assert on_topics(settings) == []
+        for topic in own:
+            assert any(on_topic(settings.bootstrap_servers, topic).values())
+    finally:
+        kafka.delete_topics([topic.name for topic in own])

@@ -144,3 +144,19 @@ def test_a_product_leaves_with_its_last_day_on_sale_unless_it_sells_on():
     frame = daily_sales(lines(("S1", "P1", days[2], "1", "2.00")), carried, ended, NO_PROMOTIONS, STORES)
     assert frame["business_date"].to_list() == [days[0], days[2]]
     assert frame["units"].sum() == 1
+
+
+def test_a_store_without_any_ledger_carries_what_its_assortment_lists_on_the_days_on_which_it_sold() -> None:
+    later = DAY + timedelta(days=2)
+    sold = lines(("S1", "P1", DAY, "1", "2"), ("S1", "P1", later, "1", "2"), ("S2", "P1", DAY, "1", "2"))
+    listed = pl.DataFrame(
+        {"store_id": ["S1", "S2"], "product_id": ["P2", "P2"], "listed_from": [DAY, DAY], "listed_until": [DAY, None]}
+    )
+    kept = inventory(("S2", "P1", DAY, 0.0))
+    rows = daily_sales(sold, kept, PRODUCTS, NO_PROMOTIONS, STORES, listed)
+    assert set(rows.select("store_id", "product_id", "business_date", "units").rows()) == {
+        ("S1", "P1", DAY, Decimal("1.000")),
+        ("S1", "P2", DAY, Decimal("0.000")),
+        ("S1", "P1", later, Decimal("1.000")),
+        ("S2", "P1", DAY, Decimal("1.000")),
+    }

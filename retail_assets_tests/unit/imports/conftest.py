@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from retail_assets.contracts.tables import RAW_IMPORTED_SALES, Table
+from retail_assets.imports.common import Outcome, Request
 from retail_assets.imports.reference import Place
-from retail_assets.imports.sales import Outcome, Request, import_sales
+from retail_assets.imports.sales import import_sales
 from retail_assets.imports.writing import Lake
 
 TODAY = date(2025, 6, 30)
@@ -39,11 +40,11 @@ class Shop:
         self.folder = folder
         self.uri = (folder / "lake").as_uri()
         self.request = Request(
-            sales=[], place=Place("Europe/Berlin", "DE"), today=TODAY, rejected_file=folder / "rejected.csv"
+            files=[], place=Place("Europe/Berlin", "DE"), today=TODAY, rejected_file=folder / "rejected.csv"
         )
 
     def take(self, *sales: Path, **changes: object) -> Outcome:
-        asked = replace(self.request, sales=sales, **changes)  # type: ignore[arg-type]
+        asked = replace(self.request, files=sales, **changes)  # type: ignore[arg-type]
         return import_sales(asked, Lake(self.uri), self.folder / "work")
 
     def table(self, table: Table = RAW_IMPORTED_SALES) -> pl.DataFrame:

@@ -77,7 +77,7 @@ def test_a_header_that_does_not_fit_is_refused_with_what_to_do(
 
 
 def test_mappings_are_read_by_kind_of_file() -> None:
-    assert parse_mapping(["units=qty_sold", "products.name = title"]) == {
+    assert parse_mapping(["units=qty_sold", "products.name = title"], SALES) == {
         "sales": {"units": "qty_sold"},
         "products": {"name": "title"},
     }
@@ -86,9 +86,9 @@ def test_mappings_are_read_by_kind_of_file() -> None:
 @pytest.mark.parametrize("text", ["units", "units=", "colour=x", "shoes.name=x", "=x", "products.units=x"])
 def test_a_mapping_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(ImportRefusedError, match="--map"):
-        parse_mapping([text])
+        parse_mapping([text], SALES)
 
 
 def test_a_field_is_mapped_once() -> None:
     with pytest.raises(ImportRefusedError, match="twice"):
-        parse_mapping(["units=a", "units=b"])
+        parse_mapping(["units=a", "units=b"], SALES)

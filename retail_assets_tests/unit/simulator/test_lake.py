@@ -22,11 +22,12 @@ from retail_assets.contracts.tables import (
 )
 from retail_assets.contracts.types import arrow_schema, polars_schema
 from retail_assets.simulator import lake
+from retail_assets.simulator.bulk_rows import to_arrow
 from retail_assets.simulator.delta_files import ConcurrentWriteError, DeltaFiles
 from retail_assets.simulator.demand.anomalies import TRUTH_ANOMALIES
 from retail_assets.simulator.engine import Part
 from retail_assets.simulator.events import TRUTH_DEMAND
-from retail_assets.simulator.lake import to_arrow, write_history
+from retail_assets.simulator.lake import write_history
 from retail_assets.simulator.scenario import AnomalyRates, Scenario
 from retail_assets.simulator.simulation import Simulation, simulate
 
