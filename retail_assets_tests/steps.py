@@ -28,6 +28,8 @@ from retail_assets.settings import get_settings
 
 #: Written when the Spark session is there and the first step is about to start.
 BEGUN: Final = "the steps begin"
+#: Settings for little data: more tasks would only wait for each other.
+SMALL: Final = {"RETAIL_SPARK_SHUFFLE_PARTITIONS": "2"}
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,12 @@ def here(spark: SparkResource, kafka: KafkaResource, root: str, database: str) -
     )
 
 
-def start(steps: Iterable[Step], settings: Mapping[str, str], log: Path, **more: Any) -> subprocess.Popen[bytes]:
+def start(steps: Iterable[Step], settings: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
     """Start the steps in a process of their own, with some settings beside those of this process."""
     command = [sys.executable, "-m", __name__, json.dumps([asdict(step) for step in steps])]
     with log.open("wb") as output:
         return subprocess.Popen(
-            command, env={**os.environ, **settings}, stdout=output, stderr=subprocess.STDOUT, **more
+            command, env={**os.environ, **SMALL, **settings}, stdout=output, stderr=subprocess.STDOUT
         )
 
 

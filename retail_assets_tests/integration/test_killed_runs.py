@@ -1,6 +1,6 @@
 """Runs of each layer that are killed -9 with all that they started, and run again: nothing missing, nothing twice.
 
-Each layer's run is killed when it has just begun to write. `make test-kills` also kills it at random moments.
+Each layer's run is killed when it has just begun to write. `make test-kills` kills it at random moments instead.
 """
 
 import os
@@ -41,7 +41,7 @@ from retail_local.stack import Stack
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(7_200)]
 
-#: Random moments at which each layer's run is killed besides the one when it begins to write.
+#: Random moments at which each layer's run is killed; without any, it is when it begins to write.
 MOMENTS = int(os.environ.get("KILL_TEST_MOMENTS", "0"))
 SEED = os.environ.get("KILL_TEST_SEED", "7")
 
@@ -80,6 +80,8 @@ class Platform:
     spark: SparkResource
     _before: dict[str, Place] = field(default_factory=dict)
     _after: dict[str, Place] = field(default_factory=dict)
+    #: How long each layer's run took in a process of its own, without its start.
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def before(self, layer: str) -> Place:
         if layer not in self._before:
@@ -91,8 +93,14 @@ class Platform:
 
     def after(self, layer: str) -> Place:
         if layer not in self._after:
-            self._after[layer] = self.copy(self.before(layer), f"after_{layer}")
-            self.run(layer, self._after[layer])
+            self._after[layer] = place = self.copy(self.before(layer), f"after_{layer}")
+            if MOMENTS:
+                process = begin(self, layer, place)
+                began = time.monotonic()
+                assert process.wait() == 0, (self.folder / "run.log").read_text()
+                self.seconds[layer] = time.monotonic() - began
+            else:
+                self.run(layer, place)
         return self._after[layer]
 
     def run(self, layer: str, place: Place) -> None:
@@ -166,6 +174,13 @@ def platform(
     kafka.delete_topics([topic.name for topic in TOPICS])
 
 
+@pytest.fixture(scope="module")
+def reader(stack: Stack, settings: Settings) -> Iterator[Client]:
+    client = connect(settings, user="bi_reader", database="")
+    yield client
+    client.close()
+
+
 def begin(platform: Platform, layer: str, place: Place) -> subprocess.Popen[bytes]:
     """Start a layer's run in a process of its own and wait until its first step begins."""
     log = platform.folder / "run.log"
@@ -190,12 +205,16 @@ def files_of(place: Place, layer: str) -> set[Path]:
     return set((place.folder / layer).rglob("*.parquet"))
 
 
+def facts_staged(platform: Platform, place: Place) -> list[str]:
+    return [name for name in platform.staged(place) if name.startswith("fact_")]
+
+
 def killed_when_it_writes(platform: Platform, layer: str, place: Place) -> float:
     """Kill a layer's run as soon as something of it can be found that isn't committed; return the moment."""
     there = files_of(place, layer)
     process = begin(platform, layer, place)
     began = time.monotonic()
-    while not (platform.staged(place) if layer == "marts" else files_of(place, layer) - there):
+    while not (facts_staged(platform, place) if layer == "marts" else files_of(place, layer) - there):
         assert process.poll() is None, (platform.folder / "run.log").read_text()
     kill(process)
     return time.monotonic() - began
@@ -211,15 +230,6 @@ def killed_at(platform: Platform, layer: str, place: Place, moment: float) -> bo
         return True
     assert process.returncode == 0, (platform.folder / "run.log").read_text()
     return False
-
-
-def seconds_undisturbed(platform: Platform, layer: str) -> float:
-    place = platform.copy(platform.before(layer), "undisturbed")
-    process = begin(platform, layer, place)
-    began = time.monotonic()
-    assert process.wait() == 0, (platform.folder / "run.log").read_text()
-    platform.remove(place)
-    return time.monotonic() - began
 
 
 def shown_to_readers(reader: Client, place: Place) -> dict[str, pl.DataFrame]:
@@ -258,9 +268,8 @@ def classify(
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_run_that_is_killed_and_run_again_leaves_the_tables_of_one_that_nobody_disturbed(
-    platform: Platform, settings: Settings, layer: str, capsys: pytest.CaptureFixture[str]
+    platform: Platform, reader: Client, layer: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reader = connect(settings, user="bi_reader", database="")
     before = shown_to_readers(reader, platform.before(layer))
     after = shown_to_readers(reader, platform.after(layer))
     expected = lake_tables(platform.after(layer).lake), warehouse_tables(reader, platform.after(layer).database)
@@ -284,21 +293,20 @@ def test_a_run_that_is_killed_and_run_again_leaves_the_tables_of_one_that_nobody
             assert letters_sent(platform.kafka) == letters_in(place.lake)
         platform.remove(place)
 
-    place = platform.copy(platform.before(layer), f"killed_{layer}")
-    again(place, killed_when_it_writes(platform, layer, place))
-
-    duration = seconds_undisturbed(platform, layer) if MOMENTS else 0.0
-    moments = [random.Random(f"{SEED} {layer} {n}").random() * duration for n in range(MOMENTS)]  # noqa: S311
-    if moments:
-        note(f"{duration:.2f} s undisturbed, seed {SEED}")
-    for moment in moments:
+    if not MOMENTS:
+        place = platform.copy(platform.before(layer), f"killed_{layer}")
+        again(place, killed_when_it_writes(platform, layer, place))
+        return
+    seconds = platform.seconds[layer]
+    note(f"{seconds:.2f} s undisturbed, seed {SEED}")
+    for n in range(MOMENTS):
+        moment = random.Random(f"{SEED} {layer} {n}").random() * seconds  # noqa: S311
         place = platform.copy(platform.before(layer), f"killed_{layer}")
         while not killed_at(platform, layer, place, moment):
             note(f"over before {moment:.2f} s, so it is killed earlier")
-            moment *= 0.8  # noqa: PLW2901 - how long a run takes differs from run to run
+            moment *= 0.8
             place = platform.copy(platform.before(layer), f"killed_{layer}")
         again(place, moment)
-    reader.close()
 
 
 def held_offsets(place: Place) -> dict[str, dict[int, int]]:
