@@ -36,14 +36,13 @@ from retail_assets.simulator.tills.day_producer import TillProducer
 from retail_assets_tests.steps import Step, here, start
 from retail_assets_tests.stored import differences, lake_tables, warehouse_tables
 from retail_assets_tests.tiny_retailer import TODAY, tiny_retailer
-from retail_local.jars import JarsError, classpath
 from retail_local.java import find_java
 from retail_local.passwords import S3_ACCESS_KEY, S3_SECRET_KEY, read_secret
 from retail_local.ports import LOOPBACK, free_ports, is_free
 from retail_local.services import find_service
 from retail_local.stack import Stack
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 
 BUCKET = "retail"
 WORKERS = 2
@@ -56,10 +55,6 @@ ON_ONE_MACHINE, ON_A_CLUSTER = "on_one_machine", "on_a_cluster"
 @pytest.fixture(scope="module")
 def object_store(stack: Stack, settings: Settings) -> Settings:
     """Start the S3 server with an empty bucket; return the settings of a lake in it."""
-    try:
-        classpath(settings, "s3")
-    except JarsError as error:
-        pytest.skip(str(error))
     while True:
         (port,) = free_ports(1)
         there = settings.model_copy(update={"s3_endpoint": f"http://{LOOPBACK}:{port}"})
