@@ -1,6 +1,6 @@
 """What the asset modules share: specs derived from contracts, and domain functions run by Spark store by store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date
 from typing import Any, Final
 
@@ -77,28 +77,6 @@ def run_window(context: dg.AssetExecutionContext) -> DateWindow:
     """Return the business dates of the run, both inclusive."""
     keys = sorted(context.partition_keys)
     return DateWindow(date.fromisoformat(keys[0]), date.fromisoformat(keys[-1]))
-
-
-def per_store(
-    frame: SparkFrame,
-    function: Callable[[pl.DataFrame], pl.DataFrame],
-    table: Table,
-    keys: Sequence[str] = ("store_id",),
-) -> SparkFrame:
-    """Run a domain function on each store's rows.
-
-    Args:
-        frame: rows with a `store_id`.
-        function: a pure function on Polars frames; its result has the table's columns.
-        table: what the result is.
-        keys: columns by which the work is split.
-    """
-    schema = arrow_schema(table.columns)
-
-    def run(rows: pa.Table) -> pa.Table:
-        return to_arrow(function(pl.DataFrame(rows)), schema)
-
-    return frame.groupBy(*keys).applyInArrow(run, spark_schema(table.columns))
 
 
 def per_store_pair(
