@@ -80,8 +80,6 @@ class Platform:
     spark: SparkResource
     _before: dict[str, Place] = field(default_factory=dict)
     _after: dict[str, Place] = field(default_factory=dict)
-    #: How long each layer's run took in a process of its own, without its start.
-    seconds: dict[str, float] = field(default_factory=dict)
 
     def before(self, layer: str) -> Place:
         if layer not in self._before:
@@ -94,13 +92,7 @@ class Platform:
     def after(self, layer: str) -> Place:
         if layer not in self._after:
             self._after[layer] = place = self.copy(self.before(layer), f"after_{layer}")
-            if MOMENTS:
-                process = begin(self, layer, place)
-                began = time.monotonic()
-                assert process.wait() == 0, (self.folder / "run.log").read_text()
-                self.seconds[layer] = time.monotonic() - began
-            else:
-                self.run(layer, place)
+            self.run(layer, place)
         return self._after[layer]
 
     def run(self, layer: str, place: Place) -> None:
@@ -232,6 +224,16 @@ def killed_at(platform: Platform, layer: str, place: Place, moment: float) -> bo
     return False
 
 
+def seconds_undisturbed(platform: Platform, layer: str) -> float:
+    """Return how long a layer's run takes in a process of its own, from the beginning of its first step."""
+    place = platform.copy(platform.before(layer), f"undisturbed_{layer}")
+    process = begin(platform, layer, place)
+    began = time.monotonic()
+    assert process.wait() == 0, (platform.folder / "run.log").read_text()
+    platform.remove(place)
+    return time.monotonic() - began
+
+
 def shown_to_readers(reader: Client, place: Place) -> dict[str, pl.DataFrame]:
     """Return what a reader sees, in the pieces that a write replaces in one step.
 
@@ -297,7 +299,7 @@ def test_a_run_that_is_killed_and_run_again_leaves_the_tables_of_one_that_nobody
         place = platform.copy(platform.before(layer), f"killed_{layer}")
         again(place, killed_when_it_writes(platform, layer, place))
         return
-    seconds = platform.seconds[layer]
+    seconds = seconds_undisturbed(platform, layer)
     note(f"{seconds:.2f} s undisturbed, seed {SEED}")
     for n in range(MOMENTS):
         moment = random.Random(f"{SEED} {layer} {n}").random() * seconds  # noqa: S311
