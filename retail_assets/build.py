@@ -12,6 +12,7 @@ from retail_assets.assets.inventory import inventory_assets
 from retail_assets.assets.marts import mart_assets
 from retail_assets.assets.models import model_assets
 from retail_assets.assets.raw import raw_assets
+from retail_assets.assets.serving import serving_specs
 from retail_assets.assets.sources import source_specs
 from retail_assets.checks.balance import balance_checks
 from retail_assets.checks.contracts import contract_checks
@@ -67,6 +68,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             *forecast_assets(),
             *inventory_assets(),
             *mart_assets(),
+            *serving_specs(),
         ],
         asset_checks=[*contract_checks(), *balance_checks(), *losses_checks(), known_products_and_stores],
         jobs=jobs.all(),

@@ -59,7 +59,9 @@ def build_jobs() -> Jobs:
             "Read what waits in Kafka, cleanse the day, and load it into the warehouse.",
         ),
         feature_engineering=job(
-            FEATURE_ENGINEERING, dg.AssetSelection.groups("features"), "Compute what a forecast may know of the day."
+            FEATURE_ENGINEERING,
+            dg.AssetSelection.groups("features") | dg.AssetSelection.assets(["marts", "feature_demand"]),
+            "Compute what a forecast may know of the day, and load it into the warehouse.",
         ),
         model_training=job(
             MODEL_TRAINING,

@@ -4,7 +4,7 @@ Belongs here: which days each job gets, and following the runs. Does not belong 
 and what the jobs do (`jobs`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -18,8 +18,10 @@ from retail_assets.contracts.tables import (
     FEATURES_DEMAND,
     RAW_IMPORTED_SALES,
     RAW_TABLES,
+    REFERENCE_STORES,
     Table,
 )
+from retail_assets.domain.trading import with_business_date
 from retail_assets.io_managers.delta import row_counts
 from retail_assets.resources.lake import LakeResource
 from retail_assets.runs import DagsterApi, RunResult, StepResult, partition_tags
@@ -59,13 +61,40 @@ def _days_of(lake: LakeResource, table: Table) -> Days | None:
     return Days(date.fromisoformat(dates[0]), date.fromisoformat(dates[-1])) if dates else None
 
 
-def days_for(job: str, lake: LakeResource, yesterday: date) -> Days | None:
+def _days_of_events(lake: LakeResource, table: Table, own_zone: str) -> Days | None:
+    """Return the first and last business date of a raw table's accepted events.
+
+    A refused message lies at the day when it arrived, which may be long after the last event. Partitions are UTC dates;
+    only the outermost ones that have an accepted event are read, for the stores' own dates.
+    """
+    delta = lake.delta(table)
+    if delta is None:
+        return None
+    stores = lake.read(REFERENCE_STORES, columns=["store_id", "time_zone"])
+    dates = sorted(row_counts(delta, table, None))
+
+    def outermost(partitions: Iterable[str]) -> list[date]:
+        for partition in partitions:
+            events = pl.scan_delta(delta).filter(
+                pl.col("event_date") == date.fromisoformat(partition), pl.col("rejection").is_null()
+            )
+            found = events.select("store_id", "occurred_at").collect()
+            if not found.is_empty():
+                return with_business_date(found, stores, own_zone)["business_date"].to_list()
+        return []
+
+    days = {*outermost(dates), *outermost(reversed(dates))}
+    return Days(min(days), max(days)) if days else None
+
+
+def days_for(job: str, lake: LakeResource, yesterday: date, own_zone: str) -> Days | None:
     """Return the days that a job can be run over; None for a job without days.
 
     Args:
         job: one of `JOBS`.
         lake: the tenant's.
         yesterday: the newest day that is over.
+        own_zone: time zone of stores that the master data lack.
 
     Raises:
         NothingToRunError: the lake holds no day for it yet.
@@ -73,7 +102,8 @@ def days_for(job: str, lake: LakeResource, yesterday: date) -> Days | None:
     if job == MODEL_TRAINING:
         return None
     if job == DAILY_ETL:
-        found = [days for table in (*RAW_TABLES, RAW_IMPORTED_SALES) if (days := _days_of(lake, table)) is not None]
+        every = [*(_days_of_events(lake, table, own_zone) for table in RAW_TABLES), _days_of(lake, RAW_IMPORTED_SALES)]
+        found = [days for days in every if days is not None]
         if not found:
             raise NothingToRunError(f"{lake.root} holds no events and no imported sales yet: import or send some first")
         whole = Days(min(days.first for days in found), max(days.last for days in found))

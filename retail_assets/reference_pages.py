@@ -10,7 +10,7 @@ from retail_assets.contracts import features
 from retail_assets.paths import project_root
 
 #: By the file's name below the project's root.
-PAGES: Final[dict[str, Callable[[], str]]] = {"docs/features.md": features.dictionary}
+PAGES: Final[dict[str, Callable[[], str]]] = {"docs/feature_dictionary.md": features.dictionary}
 
 
 def main() -> None:

@@ -35,6 +35,11 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None) ->
     from retail_local.stack import Stack
 
     settings = load_settings()
+    if settings.tenant and settings.mode is not Mode.LOCAL:
+        raise click.ClickException(
+            f"Dagster can serve a tenant on one machine alone so far: with RETAIL_MODE={settings.mode.value} "
+            f"its jobs would run on other data than {settings.tenant}'s"
+        )
     if first is not None and last is not None and last < first:
         raise click.UsageError(f"--to {last:%Y-%m-%d} lies before --from {first:%Y-%m-%d}")
     lake = LakeResource(root=settings.lake)
@@ -42,7 +47,7 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None) ->
     bounds = (first.date() if first else None, last.date() if last else None)
 
     def days_of(job: str) -> Days | None:
-        whole = days_for(job, lake, yesterday)
+        whole = days_for(job, lake, yesterday, settings.time_zone)
         if whole is None:
             return None
         days = whole.within(*bounds)

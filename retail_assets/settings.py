@@ -133,6 +133,10 @@ class Settings(BaseSettings):
         default=SecretStr(""), description="empty means the one that was generated at the local stack's first start"
     )
 
+    features_served_days: int = Field(
+        default=90, ge=1, description="days of features that the warehouse keeps at least, back from the newest"
+    )
+
     spark_master: str = "local[*]"
     spark_driver_memory: str = Field(default="2g", pattern=r"^\d+[kmgt]$", examples=["2g"])
     spark_shuffle_partitions: int = Field(default=8, ge=1)

@@ -9,6 +9,8 @@ import polars as pl
 import pyarrow as pa
 from pyspark.sql import DataFrame as SparkFrame
 
+from retail_assets.contracts.lineage import LINEAGE
+from retail_assets.contracts.origins import Lineage, Origin
 from retail_assets.contracts.tables import Table
 from retail_assets.contracts.types import DecimalType, ListType, ScalarType, arrow_schema, spark_schema
 from retail_assets.io_managers.frames import DateWindow
@@ -32,14 +34,44 @@ def column_type_name(column_type: ScalarType | DecimalType | ListType) -> str:
             return f"list<{', '.join(field.name for field in fields)}>"
 
 
+def from_where(origins: tuple[Origin, ...]) -> str:
+    """Return the origins of a column as people read them: ` From core/daily_sales: units, revenue.`"""
+    columns: dict[str, list[str]] = {}
+    for origin in origins:
+        columns.setdefault(origin.table, []).append(origin.column)
+    told = "; ".join(f"{table}: {', '.join(names)}" for table, names in columns.items())
+    return f" From {told}." if told else ""
+
+
+def column_lineage(lineage: Lineage) -> dict[str, dg.TableColumnLineage]:
+    """Return the metadata that tell Dagster where a table's columns come from; none where nothing is stated."""
+    deps = {
+        column: [dg.TableColumnDep(dg.AssetKey(origin.table.split("/")), origin.column) for origin in origins]
+        for column, origins in lineage.items()
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(deps)} if deps else {}
+
+
+def table_metadata(table: Table) -> dict[str, Any]:
+    """Return what a table's definition tells Dagster: its columns, where they come from, and its name."""
+    return {
+        "dagster/column_schema": table_schema(table),
+        "dagster/table_name": table.path,
+        **column_lineage(LINEAGE.get(table.path, {})),
+    }
+
+
 def table_schema(table: Table) -> dg.TableSchema:
-    """Return a table's columns for Dagster's UI, with unit and key in the words."""
+    """Return a table's columns for Dagster's UI, with unit, key and origins in the words."""
+    lineage = LINEAGE.get(table.path, {})
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=column.name,
                 type=column_type_name(column.type),
-                description=column.description + (f" [{column.unit}]" if column.unit else ""),
+                description=column.description
+                + (f" [{column.unit}]" if column.unit else "")
+                + from_where(lineage.get(column.name, ())),
                 constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=table.grain == (column.name,)),
             )
             for column in table.columns
@@ -66,7 +98,7 @@ def lake_asset(table: Table, *, kinds: set[str], **more: Any) -> AssetDecorator:
         description=description(table),
         kinds=kinds,
         owners=OWNERS,
-        metadata={"dagster/column_schema": table_schema(table), "dagster/table_name": table.path},
+        metadata=table_metadata(table),
         io_manager_key="lake_io_manager",
         **more,
     )

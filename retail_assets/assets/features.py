@@ -4,6 +4,7 @@ Does not belong here: the features themselves (`domain.features`), and their nam
 """
 
 from datetime import timedelta
+from typing import Final
 
 import dagster as dg
 import polars as pl
@@ -29,6 +30,9 @@ from retail_assets.partitions import business_dates
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
 from retail_assets.settings import get_settings
+
+#: Products of a store whose features a worker computes at once: half a gigabyte for half a year of days.
+_PRODUCTS_AT_ONCE: Final = 2_000
 
 
 def levels_by_day(daily_sales: SparkFrame, products: pl.DataFrame) -> pl.DataFrame:
@@ -80,7 +84,8 @@ def features_between(
     def of_store(rows: pl.DataFrame) -> pl.DataFrame:
         return features_of(rows, around, first, last)
 
-    return parcels_by_store(since(LOOKBACK_DAYS), of_store, FEATURES_DEMAND)
+    parts = -(-products["product_id"].n_unique() // _PRODUCTS_AT_ONCE)
+    return parcels_by_store(since(LOOKBACK_DAYS), of_store, FEATURES_DEMAND, parts=max(parts, 1))
 
 
 @lake_asset(

@@ -81,6 +81,12 @@ def demand_7d(
             f"({sorted(set(inputs) ^ set(FORECAST_INPUTS))}): run the job model_training"
         )
     origins = list(days(run_window(context)))
+    trained_through = model["trained_through"].item()
+    if origins[0] < trained_through:
+        raise ModelMismatchError(
+            f"model {model['model_version'].item()} has learned from sales up to {trained_through}, so that its "
+            f"forecasts of {origins[0]} would know what they foretell: forecast {trained_through} or later days"
+        )
     horizons = list(range(1, FORECAST_HORIZON_DAYS + 1))
     rows = supervised_rows(
         spark.spark_session,

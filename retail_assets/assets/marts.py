@@ -1,10 +1,10 @@
-"""The marts: the star schema in the warehouse, which people and Power BI read.
+"""The marts: the star schema in the warehouse, which people and Power BI read, and the features that are served.
 
 Facts carry integer keys; what a dimension doesn't know gets key 0. Column names and types are the DDL's. Does not
 belong here: measures (views), and computing facts (the layers before).
 """
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
@@ -15,10 +15,13 @@ from pyspark.sql import functions as F
 
 from retail_assets.assets.common import OWNERS, POOL_WAREHOUSE, AssetDecorator, run_window
 from retail_assets.assets.core import imported_days
+from retail_assets.assets.serving import warehouse_metadata
+from retail_assets.contracts.lineage import LINEAGE
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
     CORE_SALES_LINES,
+    FEATURES_DEMAND,
     FORECASTS_DEMAND_7D,
     INVENTORY_REORDER_POINTS,
     REFERENCE_CALENDAR,
@@ -28,10 +31,10 @@ from retail_assets.contracts.tables import (
     Table,
 )
 from retail_assets.domain.keys import UNKNOWN_KEY, assign_keys
+from retail_assets.io_managers.delta import row_counts
 from retail_assets.partitions import business_dates
 from retail_assets.resources.clickhouse import ClickHouseResource
 from retail_assets.resources.lake import LakeResource
-from retail_assets.resources.migrations import documented_columns
 from retail_assets.settings import get_settings
 
 UNKNOWN = "unknown"
@@ -46,20 +49,12 @@ def _mart(name: str, description: str, **more: Any) -> AssetDecorator:
         group_name="marts",
         description=description,
         owners=OWNERS,
-        metadata={"dagster/column_schema": _schema(name), "dagster/table_name": f"retail.{name}"},
+        metadata=warehouse_metadata(name, LINEAGE.get(f"marts/{name}", {})),
         io_manager_key="warehouse_io_manager",
         pool=POOL_WAREHOUSE,
         **more,
     )
     return decorator
-
-
-def _schema(name: str) -> dg.TableSchema:
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(column, type=kind, description=comment) for column, kind, comment in documented_columns(name)
-        ]
-    )
 
 
 def _in(table: Table) -> dg.AssetIn:
@@ -306,6 +301,52 @@ def fact_reorder(
     return with_keys(reorders, {"store": stores, "product": products, "supplier": suppliers})
 
 
+def served_from(lake: LakeResource, served_days: int) -> date | None:
+    """Return the first day whose features are served; None while there are no features.
+
+    Counted back from the newest day of the features, not from today: an imported history may have ended long ago.
+    """
+    delta = lake.delta(FEATURES_DEMAND)
+    kept = row_counts(delta, FEATURES_DEMAND, None) if delta is not None else {}
+    return date.fromisoformat(max(kept)) - timedelta(days=served_days - 1) if kept else None
+
+
+def drop_months_before(clickhouse: ClickHouseResource, mart: str, day: date) -> None:
+    """Remove the months of a mart that end before a day."""
+    with clickhouse.client(f"old months of {mart}") as client:
+        month = "toYYYYMM(business_date)"
+        old = client.query(
+            f"SELECT DISTINCT {month} FROM {mart} WHERE {month} < toYYYYMM({{day:Date}})", parameters={"day": day}
+        )
+        for (number,) in old.result_rows:
+            client.command(f"ALTER TABLE {mart} DROP PARTITION {number}")
+
+
+@_mart(
+    "feature_demand",
+    "The last days of the features, for serving. One row per store, product and date; NaN where a value is not known.",
+    **_DAILY,
+    ins={"features": _in(FEATURES_DEMAND)},
+)
+def feature_demand(lake: LakeResource, clickhouse: ClickHouseResource, features: SparkFrame) -> SparkFrame:
+    """Carry over the run's days, as far as they are served, and let go of months that no longer are."""
+    first = served_from(lake, get_settings().features_served_days)
+    if first is not None:
+        drop_months_before(clickhouse, "feature_demand", first)
+        features = features.where(F.col("business_date") >= F.lit(first))
+    return features
+
+
 def mart_assets() -> list[dg.AssetsDefinition]:
     """Return the assets of the marts."""
-    return [dim_date, dim_store, dim_supplier, dim_product, fact_sales, fact_inventory, fact_forecast, fact_reorder]
+    return [
+        dim_date,
+        dim_store,
+        dim_supplier,
+        dim_product,
+        fact_sales,
+        fact_inventory,
+        fact_forecast,
+        fact_reorder,
+        feature_demand,
+    ]

@@ -34,7 +34,8 @@ class IngestConfig(dg.Config):
     """How much one run reads.
 
     Attributes:
-        max_events: cap of one offset range; 0 is the setting RETAIL_KAFKA_MAX_EVENTS_PER_RUN.
+        max_events: read one range of at most so many; 0 reads all that waits when the run begins, in ranges of
+            RETAIL_KAFKA_MAX_EVENTS_PER_RUN.
     """
 
     max_events: int = 0
@@ -113,27 +114,35 @@ def _raw_asset(topic: Topic) -> dg.AssetsDefinition:
             return dg.MaterializeResult(metadata={"events_read": 0})
         limit = config.max_events or get_settings().kafka_max_events_per_run
         span = range_after(progress, name, state, limit=limit)
-        waiting = span.waiting - span.events
-        if waiting:
-            context.log.warning("%s: %d events still wait, since a run reads %d at most", name, waiting, limit)
         if span.lost:
             context.log.error("%s: the broker deleted events before they were read: %s", name, span.losses())
-        rejected = 0
-        after = progress.after(span, state.topic_id)
+        if span.lost and not span.events and delta is not None:
+            record(delta, name, progress.after(span, state.topic_id))
+        read = rejected = 0
+        lost = sum(span.lost.values())
+        offsets: dict[str, int] = {}
+        # A day that is made from what the table holds should be made from all that came: range by range, each a commit
+        # of its own, up to where the topic ended when the run began.
+        while span.events:
+            progress = progress.after(span, state.topic_id)
+            rejected += _append(spark.spark_session, lake, kafka, topic, table, span, progress)
+            read += span.events
+            offsets = {str(partition): offset for partition, offset in span.end.items()}
+            span = range_after(progress, name, state, limit=limit)
+            if config.max_events:
+                break
         if span.events:
-            rejected = _append(spark.spark_session, lake, kafka, topic, table, span, after)
-        elif span.lost and delta is not None:
-            record(delta, name, after)
+            context.log.warning("%s: %d events still wait, since this run reads %d at most", name, span.waiting, limit)
         delta = lake.delta(table)
         counts = row_counts(delta, table, None) if delta is not None else {}
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": sum(counts.values()),
-                "events_read": span.events,
+                "events_read": read,
                 "events_refused": rejected,
-                "events_waiting": waiting,
-                "events_lost": sum(span.lost.values()),
-                "offsets": dg.MetadataValue.json({str(partition): offset for partition, offset in span.end.items()}),
+                "events_waiting": span.waiting if span.events else 0,
+                "events_lost": lost,
+                "offsets": dg.MetadataValue.json(offsets or {str(p): offset for p, offset in span.end.items()}),
                 "dagster/uri": lake.uri(table.path),
             }
         )

@@ -13,7 +13,7 @@ JOBS: Final = (DAILY_ETL, FEATURE_ENGINEERING, MODEL_TRAINING, BATCH_PREDICTIONS
 #: What a person is told that a job does.
 DOING: Final = {
     DAILY_ETL: "Kafka and imports to raw, raw to core, core to the warehouse",
-    FEATURE_ENGINEERING: "what a forecast may know of each day",
+    FEATURE_ENGINEERING: "what a forecast may know of each day, and the last of it to the warehouse",
     MODEL_TRAINING: "train the demand model, judge it on rolling origins",
     BATCH_PREDICTIONS: "forecasts, reorder points, and both to the warehouse",
 }

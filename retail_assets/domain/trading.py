@@ -1,6 +1,7 @@
 """When a store trades, in absolute time.
 
-Belongs here: opening hours turned into UTC intervals. Does not belong here: what happened in those hours.
+Belongs here: opening hours turned into UTC intervals, and instants into business dates. Does not belong here: what
+happened in those hours.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -72,3 +73,21 @@ def trading_hours(stores: pl.DataFrame, dates: list[date]) -> pl.DataFrame:
     return known.join(hours_of_plan, on=["time_zone", "opens_at_hour", "closes_at_hour"]).select(
         column.name for column in _HOURS
     )
+
+
+def with_business_date(events: pl.DataFrame, stores: pl.DataFrame, own_zone: str) -> pl.DataFrame:
+    """Return events with the date in their store's time zone as `business_date`, in any order.
+
+    Args:
+        events: at least `store_id` and `occurred_at`, in UTC.
+        stores: `reference/stores`, at least `store_id` and `time_zone`.
+        own_zone: time zone of stores that it lacks.
+    """
+    placed = events.join(stores.select("store_id", "time_zone"), on="store_id", how="left")
+    local = pl.col("occurred_at").dt.convert_time_zone
+    parts = [
+        part.with_columns(business_date=local(str(zone or own_zone)).dt.date())
+        for (zone,), part in placed.partition_by("time_zone", as_dict=True).items()
+    ]
+    empty = placed.clear().with_columns(business_date=pl.lit(None, pl.Date))
+    return pl.concat([empty, *parts]).drop("time_zone")

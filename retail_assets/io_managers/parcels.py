@@ -25,6 +25,7 @@ from deltalake.exceptions import CommitFailedError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow import fs
 from pyspark.sql import DataFrame as SparkFrame
+from pyspark.sql import functions as F
 
 from retail_assets.contracts.tables import Table
 from retail_assets.contracts.types import arrow_schema
@@ -33,6 +34,7 @@ from retail_assets.io_managers.frames import ContractError, DateWindow, partitio
 from retail_assets.resources.lake import LakeResource
 
 _PARCEL: Final = "parcel"
+_PART: Final = "part_of_store"
 #: What a worker says of the file that it wrote.
 _FILES: Final = pa.schema(
     [
@@ -65,13 +67,16 @@ class Parcels:
     table: Table
 
 
-def parcels_by_store(frame: SparkFrame, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table) -> Parcels:
+def parcels_by_store(
+    frame: SparkFrame, function: Callable[[pl.DataFrame], pl.DataFrame], table: Table, *, parts: int = 1
+) -> Parcels:
     """Run a domain function on each store's rows, and keep what it returns in parcels.
 
     Args:
-        frame: rows with a `store_id`.
+        frame: rows with a `store_id`; with a `product_id` too, where there is more than one part.
         function: a pure function on Polars frames; its result has the table's columns.
         table: what the result is; it has daily partitions and a `store_id`.
+        parts: how many parts, by product, a store's rows are given to the function in: what bounds a worker's memory.
     """
     day = partition_column(table)
     schema, inner = _schemas(table)
@@ -91,8 +96,9 @@ def parcels_by_store(frame: SparkFrame, function: Callable[[pl.DataFrame], pl.Da
 
     # Said how many: left to itself, Spark puts stores together by the size of what goes in, and what comes out of a
     # function can be twenty times as much. Three tasks on two cores would leave one idle for a third of the time.
-    stores = frame.repartition(_tasks(frame), "store_id").groupBy("store_id")
-    return Parcels(stores.applyInArrow(run, f"{day} date, {_PARCEL} binary"), table)
+    part = F.pmod(F.xxhash64("product_id"), F.lit(parts)) if parts > 1 else F.lit(0)
+    split = frame.withColumn(_PART, part).repartition(_tasks(frame), "store_id", _PART).groupBy("store_id", _PART)
+    return Parcels(split.applyInArrow(run, f"{day} date, {_PARCEL} binary"), table)
 
 
 def write_parcels(parcels: Parcels, lake: LakeResource, window: DateWindow, note: str | None = None) -> None:
@@ -167,11 +173,16 @@ def _unpacked(parcels: pa.ChunkedArray, schema: pa.Schema) -> Iterator[pa.Record
 def _commit(delta: DeltaTable, day: str, window: DateWindow, adds: Sequence[Any], note: str | None) -> None:
     """Put files in place of the window's earlier ones. Whoever commits first changes nothing but what is replaced."""
     properties = CommitProperties(custom_metadata={"userMetadata": note} if note else None, max_commit_retries=0)
+    new = {add.path for add in adds}
     for attempt in range(_ATTEMPTS):
         delta.update_incremental()
+        stored = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+        if new and new <= {action["path"] for action in stored}:
+            # An object store can take a commit and its answer get lost: what looked like another's is this one.
+            return
         removes = [
             removed(action["path"], action["size_bytes"], {day: str(action[f"partition.{day}"])})
-            for action in pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+            for action in stored
             if window.first <= date.fromisoformat(str(action[f"partition.{day}"])) <= window.last
         ]
         try:

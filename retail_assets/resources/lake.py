@@ -86,18 +86,24 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 def storage_options(root: str) -> dict[str, str]:
-    """Return delta-rs' sign-in to the object store that `root` lies in; empty for a folder."""
+    """Return delta-rs' sign-in to the object store that `root` lies in; empty for a folder.
+
+    Without keys in the settings delta-rs looks for them where AWS puts them, such as a machine's role, as Spark does.
+    """
     if not root.startswith("s3a://"):
         return {}
     settings = get_settings()
-    options = {
-        "AWS_REGION": settings.s3_region,
-        "AWS_ACCESS_KEY_ID": settings.s3_access_key,
-        "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key.get_secret_value(),
-        "aws_conditional_put": "etag",
-    }
+    options = {"AWS_REGION": settings.s3_region, "aws_conditional_put": "etag"}
+    if settings.s3_access_key:
+        options |= {
+            "AWS_ACCESS_KEY_ID": settings.s3_access_key,
+            "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key.get_secret_value(),
+        }
     if settings.s3_endpoint:
-        options |= {"AWS_ENDPOINT_URL": settings.s3_endpoint, "AWS_ALLOW_HTTP": "true"}
+        options |= {
+            "AWS_ENDPOINT_URL": settings.s3_endpoint,
+            "AWS_ALLOW_HTTP": str(settings.s3_endpoint.startswith("http://")).lower(),
+        }
     return options
 
 

@@ -15,7 +15,6 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from retail_assets.paths import infra_dir
 
 _FILE_NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
-_COLUMN: Final = re.compile(r"^ +(\w+) +(.+?) +(?:DEFAULT \S+ +)?COMMENT '((?:[^']|'')*)'", re.MULTILINE)
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations
 (
@@ -74,20 +73,6 @@ def read_migrations(folder: Path | None = None) -> list[Migration]:
     if versions != list(range(1, len(versions) + 1)):
         raise MigrationError(f"{folder}: versions must be 1, 2, 3 … without gap or repeat, found {versions}")
     return migrations
-
-
-def documented_columns(table: str, migrations: list[Migration] | None = None) -> list[tuple[str, str, str]]:
-    """Return name, type and comment of a table's columns, as the DDL that creates it states them.
-
-    Raises:
-        MigrationError: no migration creates the table.
-    """
-    for migration in migrations or read_migrations():
-        body = re.search(rf"CREATE TABLE IF NOT EXISTS {table}\n\((.*?)\n\)\n", migration.sql, re.DOTALL)
-        if body is not None:
-            found = _COLUMN.findall(body[1])
-            return [(name, " ".join(kind.split()), comment.replace("''", "'")) for name, kind, comment in found]
-    raise MigrationError(f"no migration creates {table}")
 
 
 def migrate(client: Client, database: str, migrations: list[Migration] | None = None) -> list[Migration]:

@@ -53,8 +53,9 @@ def spark_config(settings: Settings) -> dict[str, str]:
             "spark.hadoop.fs.s3a.endpoint": settings.s3_endpoint,
             "spark.hadoop.fs.s3a.endpoint.region": settings.s3_region,
             "spark.hadoop.fs.s3a.path.style.access": "true",
-            "spark.hadoop.fs.s3a.access.key": settings.s3_access_key,
         }
+        if settings.s3_access_key:
+            config["spark.hadoop.fs.s3a.access.key"] = settings.s3_access_key
     return config
 
 

@@ -1,14 +1,18 @@
 """Asks for days to be made again when events have come for them since.
 
 A day that the core layer holds says which offsets it was made from (`resources.coverage`); an event of that day beyond
-them is late. A tick reads ids and times of what came since the last tick that found nothing late, without Spark. The
-cursor only saves reading: without it, everything is looked at once more and the same is found. Does not belong here:
-reading from Kafka (`sensors.kafka`).
+them is late. A tick reads ids and times of what came since the last tick that found nothing late, without Spark.
+
+The cursor holds two things. How far was looked: that only saves reading. And what was asked for: a run writes the core
+table first and what follows from it later, so that one which died in between has left a day that looks whole. Until a
+run has succeeded, its days are asked for again, after pauses that double. Does not belong here: reading from Kafka
+(`sensors.kafka`).
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from itertools import pairwise
 from typing import Final
@@ -27,6 +31,7 @@ from retail_assets.contracts.tables import (
     REFERENCE_STORES,
     Table,
 )
+from retail_assets.domain.trading import with_business_date
 from retail_assets.io_managers.delta import row_counts
 from retail_assets.jobs import Job
 from retail_assets.resources.coverage import ARRIVALS, read_coverage, stale_days
@@ -36,6 +41,12 @@ from retail_assets.runs import partition_tags
 from retail_assets.sensors.active import active_run
 
 LATE_TAG: Final = "retail/late_events"
+#: Dagster's own tag of a run that a sensor asked for.
+_RUN_KEY_TAG: Final = "dagster/run_key"
+#: How long to wait after a first failure; twice as long after each further one.
+_PAUSE_S: Final = 60.0
+_LONGEST_PAUSE_S: Final = 6 * 3600.0
+_ENDED_BADLY: Final = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
 @dataclass(frozen=True)
@@ -55,17 +66,74 @@ class _Follower:
     to_the_end: bool
 
 
-_FOLLOWERS: Final = (
-    _Follower(
-        RAW_SALES_TRANSACTIONS, CORE_SALES_LINES, (CORE_DAILY_SALES.key, ("marts", "fact_sales")), to_the_end=False
-    ),
-    _Follower(
-        RAW_INVENTORY_UPDATES,
-        CORE_INVENTORY_DAILY,
-        (CORE_DAILY_SALES.key, ("marts", "fact_inventory")),
-        to_the_end=True,
-    ),
-)
+#: By name of the core table.
+_FOLLOWERS: Final = {
+    follower.core.name: follower
+    for follower in (
+        _Follower(
+            RAW_SALES_TRANSACTIONS, CORE_SALES_LINES, (CORE_DAILY_SALES.key, ("marts", "fact_sales")), to_the_end=False
+        ),
+        _Follower(
+            RAW_INVENTORY_UPDATES,
+            CORE_INVENTORY_DAILY,
+            (CORE_DAILY_SALES.key, ("marts", "fact_inventory")),
+            to_the_end=True,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Days that were asked for and not made yet.
+
+    Attributes:
+        table: name of the core table.
+        first: first day, as ISO 8601.
+        last: last day, inclusive.
+        state: what the raw table held: the same days are asked for anew when more has come.
+        attempt: how often it was asked for before.
+    """
+
+    table: str
+    first: str
+    last: str
+    state: str
+    attempt: int = 0
+
+    @property
+    def run_key(self) -> str:
+        """Return what Dagster knows the request by; it never starts two runs for one."""
+        return f"core/{self.table} {self.first} {self.last} {self.state} #{self.attempt}"
+
+    def same_as(self, other: "_Asked") -> bool:
+        """Say whether these are the same days on the same grounds, however often they were asked for."""
+        return self == replace(other, attempt=self.attempt)
+
+    def covers(self, other: "_Asked") -> bool:
+        """Say whether these days, made now, make the other request needless."""
+        return self.table == other.table and self.first <= other.first and other.last <= self.last
+
+
+@dataclass(frozen=True)
+class _Cursor:
+    """What a tick leaves to the next one.
+
+    Attributes:
+        seen: by raw table and partition, the offsets below which nothing is late.
+        asked: what has no run that succeeded yet.
+    """
+
+    seen: dict[str, dict[str, int]]
+    asked: tuple[_Asked, ...]
+
+    @classmethod
+    def read(cls, text: str | None) -> "_Cursor":
+        entry = json.loads(text) if text else {}
+        return cls(entry.get("seen", {}), tuple(_Asked(**one) for one in entry.get("asked", [])))
+
+    def text(self) -> str:
+        return json.dumps({"seen": self.seen, "asked": [asdict(one) for one in self.asked]}, sort_keys=True)
 
 
 def arrivals(raw: DeltaTable, after: Mapping[int, int], stores: pl.DataFrame, own_zone: str) -> pl.DataFrame:
@@ -88,15 +156,8 @@ def arrivals(raw: DeltaTable, after: Mapping[int, int], stores: pl.DataFrame, ow
         columns=["kafka_partition", "kafka_offset", "store_id", "occurred_at"],
         filter=(partition >= 0) & ds.field("rejection").is_null() & known,
     )
-    events = pl.DataFrame(rows).join(stores.select("store_id", "time_zone"), on="store_id", how="left")
-    parts = [
-        part.with_columns(business_date=pl.col("occurred_at").dt.convert_time_zone(str(zone or own_zone)).dt.date())
-        for (zone,), part in events.partition_by("time_zone", as_dict=True).items()
-    ]
-    if not parts:
-        return pl.DataFrame(schema=ARRIVALS)
     return (
-        pl.concat(parts)
+        with_business_date(pl.DataFrame(rows), stores, own_zone)
         .group_by("business_date", "kafka_partition")
         .agg(pl.col("kafka_offset").max())
         .select(ARRIVALS.names())
@@ -123,7 +184,7 @@ def evaluate(
     """Decide which days have to be made again.
 
     Args:
-        context: of the tick; its cursor holds, by raw table, the offsets below which nothing is late.
+        context: of the tick, with the cursor of the one before.
         lake: where raw and core lie.
         own_zone: the retailer's time zone.
         job_name: the job that makes days; while a run of it is active nothing is asked for.
@@ -134,38 +195,66 @@ def evaluate(
     active = active_run(context.instance, job_name=job_name)
     if active is not None:
         return dg.SkipReason(f"run {active.run_id[:8]} is making days; late events are looked for after it")
-    seen: dict[str, dict[str, int]] = json.loads(context.cursor) if context.cursor else {}
+    before = _Cursor.read(context.cursor)
+    seen = dict(before.seen)
     stores = lake.read(REFERENCE_STORES, columns=["store_id", "time_zone"])
-    requests: list[dg.RunRequest] = []
-    for follower in _FOLLOWERS:
+    found: list[_Asked] = []
+    for name, follower in _FOLLOWERS.items():
         raw, core = lake.delta(follower.raw), lake.delta(follower.core)
         if raw is None or core is None:
             continue
-        held = read_progress(raw).held
-        after = {int(partition): offset for partition, offset in seen.get(follower.raw.name, {}).items()}
+        held = {str(partition): offset for partition, offset in sorted(read_progress(raw).held.items())}
+        after = seen.get(follower.raw.name, {})
         if held == after:
             continue
         written = {date.fromisoformat(day) for day in row_counts(core, follower.core, None)}
-        stale = stale_days(arrivals(raw, after, stores, own_zone), read_coverage(core), written)
+        came = arrivals(raw, {int(partition): offset for partition, offset in after.items()}, stores, own_zone)
+        stale = stale_days(came, read_coverage(core), written)
         if not stale:
-            seen[follower.raw.name] = {str(partition): offset for partition, offset in held.items()}
+            seen[follower.raw.name] = held
             continue
         days = [day for day in sorted(written) if day >= stale[0]] if follower.to_the_end else stale
-        requests += [_request(follower, first, last, held) for first, last in gapless_ranges(days)]
-    cursor = json.dumps(seen, sort_keys=True)
+        state = ",".join(f"{partition}:{offset}" for partition, offset in held.items())
+        found += [_Asked(name, str(first), str(last), state) for first, last in gapless_ranges(days)]
+    new = [one for one in found if not any(one.same_as(asked) for asked in before.asked)]
+    older = [asked for asked in before.asked if not any(one.covers(asked) for one in new)]
+    unfinished = [again for asked in older if (again := _asked_again(context.instance, asked)) is not None]
+    asked_for = [*unfinished, *new]
+    cursor = _Cursor(seen, tuple(asked_for)).text()
+    requests = [_request(one) for one in asked_for if _run_of(context.instance, one) is None]
     if requests:
         return dg.SensorResult(run_requests=requests, cursor=cursor)
-    return dg.SensorResult(skip_reason="no event came for a day that was made before", cursor=cursor)
+    reason = (
+        f"{len(asked_for)} runs over days with late events failed; they are tried again after a pause"
+        if asked_for
+        else "no event came for a day that was made before"
+    )
+    return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
 
-def _request(follower: _Follower, first: date, last: date, held: Mapping[int, int]) -> dg.RunRequest:
-    # The same days are asked for once per state of the raw table: a run that fails is repeated by people or by the
-    # retry policy, not by every tick.
-    state = ",".join(f"{partition}:{offset}" for partition, offset in sorted(held.items()))
+def _asked_again(instance: dg.DagsterInstance, asked: _Asked) -> _Asked | None:
+    """Return what is still to be asked for: nothing once a run has succeeded, a further attempt once it has failed."""
+    record = _run_of(instance, asked)
+    if record is None:
+        return asked
+    if record.dagster_run.status not in _ENDED_BADLY:
+        return None
+    pause = min(_PAUSE_S * 2**asked.attempt, _LONGEST_PAUSE_S)
+    ended = record.end_time or record.update_timestamp.timestamp()
+    return asked if time.time() - ended < pause else replace(asked, attempt=asked.attempt + 1)
+
+
+def _run_of(instance: dg.DagsterInstance, asked: _Asked) -> dg.RunRecord | None:
+    records = instance.get_run_records(dg.RunsFilter(tags={_RUN_KEY_TAG: asked.run_key}), limit=1)
+    return records[0] if records else None
+
+
+def _request(asked: _Asked) -> dg.RunRequest:
+    follower = _FOLLOWERS[asked.table]
     return dg.RunRequest(
-        run_key=f"{follower.core.path} {first} {last} {state}",
+        run_key=asked.run_key,
         asset_selection=[dg.AssetKey(key) for key in (follower.core.key, *follower.also)],
-        tags={LATE_TAG: "true", **partition_tags(first, last)},
+        tags={LATE_TAG: "true", **partition_tags(date.fromisoformat(asked.first), date.fromisoformat(asked.last))},
     )
 
 

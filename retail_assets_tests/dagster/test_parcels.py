@@ -108,6 +108,19 @@ def test_a_row_without_a_value_that_it_must_have_is_refused_by_name(spark: Spark
     assert stored(lake) == []
 
 
+def test_a_store_in_parts_by_product_gives_the_same_rows(spark: SparkSession, lake: LakeResource) -> None:
+    rows = [(store, f"P{number}", 5, float(number)) for store in ("S1", "S2") for number in range(9)]
+    sales = spark.createDataFrame(frame_of(*rows).to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+    def of_part(part: pl.DataFrame) -> pl.DataFrame:
+        if part.height == 9:
+            raise AssertionError("the function was given a whole store")
+        return part
+
+    write(lake, parcels_by_store(sales, of_part, CORE_DAILY_SALES, parts=3), 5, 5)
+    assert stored(lake) == rows
+
+
 def earlier_table(lake: LakeResource, table: Table, lacking: str) -> None:
     """Make a table as a release wrote it that didn't know a column yet."""
     schema = arrow_schema(table.columns)

@@ -19,7 +19,17 @@ from retail_assets_tests.e2e.demo_user import COUNTS, SMALL, Demo
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(900)]
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-MARTS = ("dim_date", "dim_store", "dim_product", "dim_supplier", "v_sales", "v_inventory", "v_forecast", "v_reorder")
+MARTS = (
+    "dim_date",
+    "dim_store",
+    "dim_product",
+    "dim_supplier",
+    "v_sales",
+    "v_inventory",
+    "v_forecast",
+    "v_reorder",
+    "v_demand_features",
+)
 
 
 def rows_of_marts(client: Client) -> dict[str, int]:

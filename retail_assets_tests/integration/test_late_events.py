@@ -26,6 +26,7 @@ from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
 from retail_assets.resources.topics import read_topic_settings
 from retail_assets.runs import partition_tags
+from retail_assets.sensors import late_events
 from retail_assets.sensors.late_events import evaluate
 from retail_assets.settings import Mode
 
@@ -108,6 +109,7 @@ class Platform:
         self.lake = lake
         self.cursor: str | None = None
         self.instance = dg.DagsterInstance.ephemeral()
+        self.run_keys: list[str] = []
 
     def ingest(self) -> None:
         keys = [dg.AssetKey(("raw", topic.table)) for topic in (SALES_TRANSACTIONS, INVENTORY_UPDATES)]
@@ -130,7 +132,25 @@ class Platform:
         assert isinstance(answer, dg.SensorResult)
         self.cursor = answer.cursor
         requests = answer.run_requests or []
+        self.run_keys = [str(one.run_key) for one in requests]
         return [((one.asset_selection or [])[0].path[1], *_days_of(one.tags)) for one in requests]
+
+    def end_runs(self, *, failing: bool) -> None:
+        """Let a run for each of the last tick's requests end, as the daemon would have started it."""
+
+        @dg.op
+        def last_step() -> None:
+            if failing:
+                raise RuntimeError("the warehouse is away")
+
+        @dg.job
+        def daily_etl() -> None:
+            last_step()
+
+        for run_key in self.run_keys:
+            daily_etl.execute_in_process(
+                instance=self.instance, tags={"dagster/run_key": run_key}, raise_on_error=False
+            )
 
 
 def _days_of(tags: Mapping[str, str]) -> tuple[str, str]:
@@ -163,6 +183,7 @@ def test_a_late_basket_makes_its_own_day_again_and_no_other(platform: Platform, 
     assert platform.tick() == asked, "a run that died has to be asked for again"
 
     platform.make(CORE_SALES_LINES, "2026-03-11", "2026-03-11")
+    platform.end_runs(failing=False)
     assert platform.tick() == []
     lines = platform.lake.read(CORE_SALES_LINES)
     assert sorted(lines["transaction_id"]) == ["T0", "T1", "T2", "T9"]
@@ -194,6 +215,7 @@ def test_a_late_movement_makes_the_ledger_again_from_its_day_to_the_end(
     platform.ingest()
     assert platform.tick() == [("inventory_daily", "2026-03-11", "2026-03-12")]
     platform.make(CORE_INVENTORY_DAILY, "2026-03-11", "2026-03-12")
+    platform.end_runs(failing=False)
     assert platform.tick() == []
     closing = platform.lake.read(CORE_INVENTORY_DAILY).sort("business_date")["closing"].cast(pl.Int64).to_list()
     assert closing == [10, 16, 26]
@@ -205,4 +227,28 @@ def test_a_day_that_is_not_over_asks_for_nothing(platform: Platform, kafka: Kafk
     platform.make(CORE_SALES_LINES, "2026-03-10", "2026-03-10")
     kafka.send(SALES_TRANSACTIONS.name, [basket(2, "S1", noon(DAYS[1]))])
     platform.ingest()
+    assert platform.tick() == []
+
+
+def test_a_run_that_dies_after_its_first_table_is_asked_for_until_one_succeeds(
+    platform: Platform, kafka: KafkaResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka.send(SALES_TRANSACTIONS.name, [basket(1, "S1", noon(DAYS[0]))])
+    platform.ingest()
+    platform.make(CORE_SALES_LINES, "2026-03-10", "2026-03-10")
+    assert platform.tick() == []
+    kafka.send(SALES_TRANSACTIONS.name, [basket(2, "S1", noon(DAYS[0]))])
+    platform.ingest()
+    asked = [("sales_lines", "2026-03-10", "2026-03-10")]
+    assert platform.tick() == asked
+
+    platform.make(CORE_SALES_LINES, "2026-03-10", "2026-03-10")
+    platform.end_runs(failing=True)
+    assert platform.tick() == [], "it pauses after a failure"
+    monkeypatch.setattr(late_events, "_PAUSE_S", 0.0)
+    assert platform.tick() == asked
+    platform.end_runs(failing=True)
+    assert platform.tick() == asked
+    platform.end_runs(failing=False)
+    assert platform.tick() == []
     assert platform.tick() == []

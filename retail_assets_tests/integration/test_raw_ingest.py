@@ -27,7 +27,7 @@ from retail_assets.resources.progress import ConcurrentIngestError, read_progres
 from retail_assets.resources.repair import acknowledge, adopt
 from retail_assets.resources.spark import SparkResource
 from retail_assets.resources.topics import read_topic_settings
-from retail_assets.settings import Mode
+from retail_assets.settings import Mode, get_settings
 
 pytestmark = pytest.mark.integration
 
@@ -107,6 +107,25 @@ def test_small_runs_under_a_cap_read_everything_once(
         read.append(int(str(written.materialization.metadata["events_read"].value)))
         assert 0 < read[-1] <= 3
     assert held_events(lake) == sorted(f"E{n}" for n in range(7))
+
+
+def test_a_run_without_a_cap_of_its_own_reads_all_that_waits_in_ranges(
+    materialize: Any, kafka: KafkaResource, lake: LakeResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETAIL_KAFKA_MAX_EVENTS_PER_RUN", "3")
+    get_settings.cache_clear()
+    kafka.send(POS_EVENTS.name, [event(n) for n in range(7)])
+    (written,) = materialize().get_asset_materialization_events()
+    monkeypatch.undo()
+    get_settings.cache_clear()
+    numbers = {
+        name: int(str(written.materialization.metadata[name].value)) for name in ("events_read", "events_waiting")
+    }
+    assert numbers == {"events_read": 7, "events_waiting": 0}
+    assert held_events(lake) == sorted(f"E{n}" for n in range(7))
+    delta = lake.delta(RAW_POS_EVENTS)
+    assert delta is not None
+    assert read_progress(delta).batch >= 3
 
 
 def test_a_corrupt_message_is_kept_byte_for_byte_and_sent_to_the_dead_letters_once(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from retail_assets.contracts.events import INVENTORY_UPDATE, POS_EVENT, SALES_TRANSACTION, EventSchema
+from retail_assets.contracts.features import DEMAND_FEATURES
 from retail_assets.contracts.tables import (
     CORE_INVENTORY_DAILY,
     FORECASTS_DEMAND_7D,
@@ -18,8 +19,9 @@ from retail_assets.contracts.tables import (
     Table,
 )
 from retail_assets.contracts.topics import EVENT_TOPICS
-from retail_assets.contracts.types import arrow_schema, spark_schema
-from retail_assets.resources.migrations import MigrationError, read_migrations
+from retail_assets.contracts.types import BOOLEAN, FLOAT32, INT32, arrow_schema, spark_schema
+from retail_assets.resources.migrations import Migration, MigrationError, read_migrations
+from retail_assets.resources.warehouse_schema import documented_columns
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.path)
@@ -84,6 +86,35 @@ def test_a_fact_has_the_columns_of_its_table_with_keys_for_ids(mart: str, table:
 def test_a_dimension_uses_the_names_of_its_master_data(dimension: str, table: Table) -> None:
     own_key = f"{dimension.removeprefix('dim_')}_key"
     assert warehouse_columns(dimension) - {own_key, "supplier_key"} <= set(table.column_names)
+
+
+#: Of features; the DDL's other types are held to the contracts by name alone.
+WAREHOUSE_TYPES = {FLOAT32: "Float32", INT32: "Int32", BOOLEAN: "Bool"}
+
+
+def test_the_features_in_the_warehouse_are_those_of_the_dictionary_with_their_words() -> None:
+    expected = []
+    for column in (feature.column for feature in DEMAND_FEATURES):
+        words = column.description.removesuffix(".") + (f", {column.unit}" if column.unit else "")
+        expected.append((column.name, WAREHOUSE_TYPES[column.type], words))
+    ids_and_date = 3
+    assert documented_columns("feature_demand")[ids_and_date:] == expected, "write a migration, see docs/features.md"
+    # NaN stands for what is not known, and only numbers with a fraction have one.
+    assert {feature.column.type for feature in DEMAND_FEATURES if feature.column.nullable} == {FLOAT32}
+
+
+def test_columns_and_comments_that_later_migrations_bring_are_documented() -> None:
+    made = "CREATE TABLE IF NOT EXISTS t\n(\n    a  UInt8 COMMENT 'One',\n    b  UInt8 COMMENT 'Two'\n)\nORDER BY a;\n"
+    altered = (
+        "ALTER TABLE t\n    ADD COLUMN IF NOT EXISTS c Float32 DEFAULT nan COMMENT 'It''s new' AFTER a,\n"
+        "    COMMENT COLUMN b 'Second';\nALTER TABLE other\n    COMMENT COLUMN a 'Not ours';\n"
+    )
+    migrations = [Migration(1, "made", made), Migration(2, "altered", altered)]
+    assert documented_columns("t", migrations) == [
+        ("a", "UInt8", "One"),
+        ("c", "Float32", "It's new"),
+        ("b", "UInt8", "Second"),
+    ]
 
 
 def test_every_column_of_the_warehouse_has_a_comment() -> None:

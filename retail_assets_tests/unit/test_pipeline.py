@@ -1,7 +1,7 @@
 """Which days each job gets: those that the lake holds, and no day that isn't over."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import deltalake
@@ -23,22 +23,26 @@ from retail_assets.resources.lake import LakeResource
 from retail_assets.runs import DagsterApi, RunResult, StepResult
 
 YESTERDAY = date(2026, 3, 31)
+ZONE = "America/New_York"
 
 
-def put(lake: LakeResource, table: Table, *days: date) -> None:
-    """Write a row of a table for each day; only its date matters here."""
+def put(lake: LakeResource, table: Table, *days: date, **values: Any) -> None:
+    """Write a row of a table for each day; only its date matters here, and of events the time, at noon in UTC."""
     column = "business_date" if table is RAW_IMPORTED_SALES else table.partition_by or ""
     frame = pl.DataFrame({column: days}).with_columns(
-        pl.lit(None).alias(name) for name in table.column_names if name != column
+        pl.lit(values.get(name)).alias(name) for name in table.column_names if name != column
     )
     if table is RAW_IMPORTED_SALES:
         frame = frame.with_columns(business_month=pl.col("business_date").dt.truncate("1mo"))
+    if table is RAW_POS_EVENTS and not values:
+        frame = frame.with_columns(occurred_at=pl.col("event_date").dt.combine(time(12)).dt.replace_time_zone("UTC"))
     deltalake.write_deltalake(
         lake.local_path(table.path),
         frame.select(table.column_names)
         .cast(polars_schema(table.columns))
         .to_arrow(compat_level=pl.CompatLevel.oldest()),
         partition_by=[table.partition_by] if table.partition_by else None,
+        mode="append",
     )
 
 
@@ -51,18 +55,30 @@ def test_the_jobs_are_those_of_the_platform() -> None:
 def test_the_etl_goes_over_events_and_imports_up_to_yesterday(lake: LakeResource) -> None:
     put(lake, RAW_IMPORTED_SALES, date(2024, 1, 15), date(2024, 2, 3))
     put(lake, RAW_POS_EVENTS, date(2026, 3, 30), date(2026, 4, 1))
-    assert days_for("daily_etl", lake, YESTERDAY) == Days(date(2024, 1, 15), YESTERDAY)
+    assert days_for("daily_etl", lake, YESTERDAY, ZONE) == Days(date(2024, 1, 15), YESTERDAY)
+
+
+def test_a_refused_message_that_arrives_long_after_the_last_event_adds_no_day(lake: LakeResource) -> None:
+    put(lake, RAW_POS_EVENTS, date(2026, 1, 2), date(2026, 1, 3))
+    put(lake, RAW_POS_EVENTS, date(2026, 3, 30), rejection="not a JSON object")
+    assert days_for("daily_etl", lake, YESTERDAY, ZONE) == Days(date(2026, 1, 2), date(2026, 1, 3))
+
+
+def test_an_evening_west_of_greenwich_belongs_to_the_day_before(lake: LakeResource) -> None:
+    at = datetime(2026, 1, 2, 3, 30, tzinfo=UTC)
+    put(lake, RAW_POS_EVENTS, date(2026, 1, 2), occurred_at=at, store_id="S1")
+    assert days_for("daily_etl", lake, YESTERDAY, ZONE) == Days(date(2026, 1, 1), date(2026, 1, 1))
 
 
 def test_features_go_over_the_days_that_training_looks_at(lake: LakeResource) -> None:
     put(lake, CORE_DAILY_SALES, date(2024, 1, 1), YESTERDAY)
-    assert days_for("feature_engineering", lake, YESTERDAY) == Days(YESTERDAY - FEATURE_DAYS, YESTERDAY)
+    assert days_for("feature_engineering", lake, YESTERDAY, ZONE) == Days(YESTERDAY - FEATURE_DAYS, YESTERDAY)
 
 
 def test_predictions_are_made_for_the_last_day_with_features(lake: LakeResource) -> None:
     put(lake, FEATURES_DEMAND, date(2026, 3, 1), YESTERDAY)
-    assert days_for("batch_predictions", lake, YESTERDAY) == Days(YESTERDAY, YESTERDAY)
-    assert days_for("model_training", lake, YESTERDAY) is None
+    assert days_for("batch_predictions", lake, YESTERDAY, ZONE) == Days(YESTERDAY, YESTERDAY)
+    assert days_for("model_training", lake, YESTERDAY, ZONE) is None
 
 
 @pytest.mark.parametrize(
@@ -75,7 +91,7 @@ def test_predictions_are_made_for_the_last_day_with_features(lake: LakeResource)
 )
 def test_an_empty_lake_says_what_has_to_come_first(lake: LakeResource, job: str, first: str) -> None:
     with pytest.raises(NothingToRunError, match=first):
-        days_for(job, lake, YESTERDAY)
+        days_for(job, lake, YESTERDAY, ZONE)
 
 
 class Recorder(DagsterApi):
