@@ -237,12 +237,12 @@ def seconds_undisturbed(platform: Platform, layer: str) -> float:
 def shown_to_readers(reader: Client, place: Place) -> dict[str, pl.DataFrame]:
     """Return what a reader sees, in the pieces that a write replaces in one step.
 
-    A table of the lake is one piece, since a write is one commit; a fact of the warehouse is one piece per month.
+    A table of the lake is one piece, since a write is one commit; a table of days in the warehouse is one piece per month.
     """
     pieces = lake_tables(place.lake)
     for name, frame in warehouse_tables(reader, place.database).items():
         date = next((column for column in ("business_date", "run_date") if column in frame.columns), None)
-        if not name.startswith("fact_") or date is None:
+        if date is None:
             pieces[name] = frame
             continue
         for (month,), rows in frame.group_by(pl.col(date).dt.strftime("%Y-%m"), maintain_order=True):
