@@ -237,7 +237,7 @@ def seconds_undisturbed(platform: Platform, layer: str) -> float:
 def shown_to_readers(reader: Client, place: Place) -> dict[str, pl.DataFrame]:
     """Return what a reader sees, in the pieces that a write replaces in one step.
 
-    A table of the lake is one piece, since a write is one commit; a table of days in the warehouse is one piece per month.
+    A table of the lake is one piece, since a write is one commit; a table of days in the warehouse is one per month.
     """
     pieces = lake_tables(place.lake)
     for name, frame in warehouse_tables(reader, place.database).items():
