@@ -6,7 +6,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-full-disk lint format docs lock jars-lock clean
+.PHONY: help setup demo up down status test test-kills test-full-disk lint format docs lock jars-lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -28,6 +28,10 @@ status: setup  ## Show how the local stack is
 
 test: setup  ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-kills: setup  ## Kill the run of each layer at ten random moments (half an hour)
+	@KILL_TEST_MOMENTS=$${KILL_TEST_MOMENTS:-10} $(BIN)/python -m pytest \
+	  retail_assets_tests/integration/test_killed_runs.py $(ARGS)
 
 test-full-disk: setup  ## Fill up a small disk while the demo runs (root on Linux)
 	@FULL_DISK_TEST=1 $(BIN)/python -m pytest retail_assets_tests/e2e/test_full_disk.py $(ARGS)

@@ -104,7 +104,7 @@ class ClickHouseIOManager(dg.ConfigurableIOManager):
                 rows = (
                     _insert_polars(client, staging, obj)
                     if isinstance(obj, pl.DataFrame)
-                    else _insert_spark(staging, obj)
+                    else _insert_spark(self.clickhouse.database, staging, obj)
                 )
                 self._swap_in(client, mart, staging, rows, window)
             finally:
@@ -136,7 +136,7 @@ class ClickHouseIOManager(dg.ConfigurableIOManager):
         spark = self.spark.spark_session
         queries = spark.createDataFrame([(f"{select} AND {part}",) for part in slices], "query string")
         rows: SparkFrame = queries.repartition(len(slices)).mapInArrow(
-            _fetcher(_carried(get_settings())), from_arrow_schema(schema)
+            _fetcher(_carried(get_settings()), self.clickhouse.database), from_arrow_schema(schema)
         )
         return rows
 
@@ -199,12 +199,12 @@ def _insert_polars(client: Client, staging: str, frame: pl.DataFrame) -> int:
     return frame.height
 
 
-def _insert_spark(staging: str, frame: SparkFrame) -> int:
+def _insert_spark(database: str, staging: str, frame: SparkFrame) -> int:
     """Insert from Spark's own tasks and return how many rows the successful ones sent."""
     settings = _carried(get_settings())
 
     def insert(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        client = connect(settings, comment=f"staging {staging}")
+        client = connect(settings, database=database, comment=f"staging {staging}")
         sent = 0
         waiting: list[pa.RecordBatch] = []
 
@@ -240,9 +240,9 @@ def _signed(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_type(wider.get(field.type, field.type)) for field in schema])
 
 
-def _fetcher(settings: Settings) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _fetcher(settings: Settings, database: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def fetch(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        client = connect(settings)
+        client = connect(settings, database=database)
         try:
             for batch in batches:
                 for query in batch.column("query").to_pylist():

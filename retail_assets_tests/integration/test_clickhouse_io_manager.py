@@ -94,7 +94,7 @@ def test_rows_that_are_lost_on_the_way_are_noticed_and_nothing_changes(
     spark: SparkSession, manager: ClickHouseIOManager, warehouse: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     materialize(manager, sales(spark, ("2026-01-05", 1)), "2026-01-05", "2026-01-05")
-    monkeypatch.setattr(module, "_insert_spark", lambda _staging, frame: frame.count())
+    monkeypatch.setattr(module, "_insert_spark", lambda _database, _staging, frame: frame.count())
     with pytest.raises(WriteError, match="2 rows were sent, 0 arrived"):
         materialize(manager, sales(spark, ("2026-01-05", 3), ("2026-01-05", 4)), "2026-01-05", "2026-01-05")
     assert stored(warehouse) == [("2026-01-05", 1.0)]

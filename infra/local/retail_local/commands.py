@@ -176,7 +176,7 @@ def verify(groups: tuple[str, ...]) -> None:
     wrong = jars_store.verify(settings, groups or None)
     if wrong:
         raise StackError("\n".join([*map(str, wrong), "Run `retail jars fetch` to replace them."]))
-    count = sum(len(read_lock().of(group)) for group in (groups or jars_store.default_groups(settings)))
+    count = sum(len(read_lock().of(group)) for group in (groups or jars_store.default_groups()))
     click.echo(f"{count} jars are as locked.")
 
 

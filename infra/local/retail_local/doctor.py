@@ -49,8 +49,7 @@ def examine(settings: Settings) -> list[Finding]:
         _checked("lock of jars", _lock_is_current),
     ]
     findings.extend(
-        _checked(f"jars of {group}", functools.partial(_jars, settings, group))
-        for group in jars.default_groups(settings)
+        _checked(f"jars of {group}", functools.partial(_jars, settings, group)) for group in jars.default_groups()
     )
     findings.append(_checked("class data", lambda: _class_data(settings)))
     findings.append(_secrets(settings))

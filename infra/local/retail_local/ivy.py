@@ -48,6 +48,7 @@ def retrieve(
     into: Path,
     *,
     transitive: bool,
+    without: Mapping[str, Iterable[tuple[str, str]]] | None = None,
     on_download: Callable[[str], None] | None = None,
 ) -> None:
     """Download artifacts of several groups, each into its own folder below `into`, with one start of Java.
@@ -57,6 +58,7 @@ def retrieve(
         wanted: coordinates by group.
         into: an empty folder.
         transitive: whether to follow dependencies too.
+        without: by group, group and artifact of dependencies that are not followed.
         on_download: called with the name and version of each jar that came over the network.
 
     Raises:
@@ -67,7 +69,7 @@ def retrieve(
     home = settings.cache_dir / "ivy"
     home.mkdir(parents=True, exist_ok=True)
     module = into / "ivy.xml"
-    module.write_text(module_file(wanted, transitive=transitive), encoding="utf-8")
+    module.write_text(module_file(wanted, transitive=transitive, without=without), encoding="utf-8")
     own_settings = settings.cache_dir / "ivysettings.xml"
     command = [
         str(java.path),
@@ -115,7 +117,12 @@ def resolved(settings: Settings, group: str) -> list[Coordinates]:
     return sorted(found)
 
 
-def module_file(wanted: Mapping[str, Iterable[Coordinates]], *, transitive: bool) -> str:
+def module_file(
+    wanted: Mapping[str, Iterable[Coordinates]],
+    *,
+    transitive: bool,
+    without: Mapping[str, Iterable[tuple[str, str]]] | None = None,
+) -> str:
     """Return Ivy's module file: one configuration for each group, so that their versions never mix."""
     confs = "".join(f"    <conf name={quoteattr(group)}/>\n" for group in wanted)
     target = "default" if transitive else "master"
@@ -132,6 +139,11 @@ def module_file(wanted: Mapping[str, Iterable[Coordinates]], *, transitive: bool
                 else ""
             )
             lines.append(f"    <dependency {attributes}>{artifact}</dependency>\n")
+    # Ivy wants these after all dependencies.
+    for group, modules in (without or {}).items():
+        for organisation, name in modules:
+            attributes = f"org={quoteattr(organisation)} module={quoteattr(name)} conf={quoteattr(group)}"
+            lines.append(f"    <exclude {attributes}/>\n")
     return (
         '<ivy-module version="2.0" xmlns:m="http://ant.apache.org/ivy/maven">\n'
         '  <info organisation="retail-assets" module="jars"/>\n'

@@ -72,10 +72,9 @@ class Problem:
         return f"{self.path} is not the locked file: expected SHA-256 {self.jar.sha256}, found {self.found_sha256}"
 
 
-def default_groups(settings: Settings) -> list[str]:
-    """Return the groups that this machine's settings need: optional ones only where they are used."""
-    needs_s3 = settings.lake.startswith("s3a://")
-    return [name for name, group in read_declared().items() if not group.optional or (name == "s3" and needs_s3)]
+def default_groups() -> list[str]:
+    """Return the groups that every machine has: all but the optional ones."""
+    return [name for name, group in read_declared().items() if not group.optional]
 
 
 def classpath(settings: Settings, group: str) -> list[Path]:
@@ -131,7 +130,7 @@ def fetch(
 
     Args:
         settings: say where jars, cache and Java are.
-        groups: names of groups; None for what the settings need.
+        groups: names of groups; None for all but the optional ones.
         lock: the lock to go by; the project's own if None.
         on_progress: called with a line about each step.
 
@@ -140,7 +139,7 @@ def fetch(
         JavaError: there is no Java to run Ivy on.
     """
     lock = lock or read_lock()
-    jars = [jar for group in (groups or default_groups(settings)) for jar in lock.of(group)]
+    jars = [jar for group in (groups or default_groups()) for jar in lock.of(group)]
     if not problems(settings, jars):
         return Fetched(len(jars), 0, 0)
     lock_file = settings.jars_dir / ".lock"
@@ -156,9 +155,7 @@ def fetch(
 def verify(settings: Settings, groups: Sequence[str] | None = None) -> list[Problem]:
     """Hash every jar of `groups` anew and return what is wrong."""
     lock = read_lock()
-    return problems(
-        settings, [jar for group in (groups or default_groups(settings)) for jar in lock.of(group)], rehash=True
-    )
+    return problems(settings, [jar for group in (groups or default_groups()) for jar in lock.of(group)], rehash=True)
 
 
 def lock_jars(settings: Settings, path: Path = LOCK_FILE, on_progress: Progress = lambda _: None) -> Lock:
@@ -178,6 +175,7 @@ def lock_jars(settings: Settings, path: Path = LOCK_FILE, on_progress: Progress 
             {name: group.dependencies for name, group in groups.items()},
             Path(folder),
             transitive=True,
+            without={name: group.without for name, group in groups.items()},
             on_download=on_progress,
         )
         for name, group in groups.items():
@@ -226,7 +224,7 @@ def _download(settings: Settings, missing: Sequence[LockedJar], on_progress: Pro
             target = _path(settings, jar)
             target.parent.mkdir(parents=True, exist_ok=True)
             (staging / jar.group / jar.file_name).replace(target)
-            _forget(settings, jar)  # Ivy's copy: the AWS SDK alone would waste 700 MB
+            _forget(settings, jar)  # Ivy's copy would only take room
 
 
 def _forget(settings: Settings, jar: LockedJar) -> None:

@@ -68,6 +68,7 @@ class Group:
     from_pyspark: bool
     optional: bool
     dependencies: tuple[Coordinates, ...]
+    without: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,16 +130,25 @@ def read_declared(path: Path = DECLARED_FILE) -> dict[str, Group]:
                 from_pyspark=bool(entry["from_pyspark"]),
                 optional=bool(entry["optional"]),
                 dependencies=tuple(Coordinates.parse(text) for text in entry["dependencies"]),
+                without=tuple(_module(text) for text in entry.get("without", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise JarsError(f"{path}: group {name!r} is not complete ({error})") from None
     return groups
 
 
+def _module(text: str) -> tuple[str, str]:
+    organisation, colon, name = text.partition(":")
+    if not colon or not _PART.fullmatch(organisation) or not _PART.fullmatch(name):
+        raise JarsError(f"{text!r} is not group:artifact: correct it in {DECLARED_FILE}")
+    return organisation, name
+
+
 def digest_of_declared(groups: Iterable[Group]) -> str:
     """Return a digest of what was asked for, comments and layout apart."""
     text = "\n".join(
         f"{group.name} {group.from_pyspark} {' '.join(sorted(map(str, group.dependencies)))}"
+        + "".join(f" -{organisation}:{name}" for organisation, name in sorted(group.without))
         for group in sorted(groups, key=lambda group: group.name)
     )
     return hashlib.sha256(text.encode()).hexdigest()

@@ -140,13 +140,16 @@ def test_verify_hashes_even_what_is_trusted(
     assert [problem.found_sha256 for problem in jars.verify(settings, ["kafka"])] == ["f" * 64]
 
 
-def test_the_large_group_is_only_fetched_for_a_lake_on_s3(settings: Settings):
-    assert jars.default_groups(settings) == ["kafka", "spark"]
-    assert jars.default_groups(settings.model_copy(update={"lake_uri": "s3a://lake/retail"})) == [
-        "kafka",
-        "spark",
-        "s3",
-    ]
+def test_an_optional_group_is_only_fetched_by_its_name():
+    assert jars.default_groups() == ["kafka", "spark", "s3"]
+    assert read_declared()["kafka-perf"].optional
+
+
+def test_what_a_group_does_without_is_left_out_of_it_alone():
+    wanted = {"a": [JAR.coordinates], "b": [JAR.coordinates]}
+    text = ivy.module_file(wanted, transitive=True, without={"a": [("org.example", "large")]})
+    assert text.count("<exclude ") == 1
+    assert '<exclude org="org.example" module="large" conf="a"/>' in text
 
 
 @pytest.mark.parametrize(
