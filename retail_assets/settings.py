@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     )
     history_start: DateText = Field(default="2025-01-01", description="first business date of the partitions")
     orchestrator: Orchestrator = Orchestrator.DAGSTER
+    thresholds_file: Path | None = Field(
+        default=None, description="TOML file of thresholds of data quality that differ from the platform's"
+    )
 
     kafka_bootstrap_servers: str = Field(
         default="",
