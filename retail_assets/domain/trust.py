@@ -70,7 +70,7 @@ MOVEMENTS: Final = (
 JUDGED_MOVEMENTS: Final = (*MOVEMENTS, *_VERDICT)
 
 _STORES: Final = columns_of(REFERENCE_STORES, "store_id", "opened_on")
-_EXACT_MONEY: Final = pl.Decimal(38, MONEY.scale)
+_EXACT: Final = pl.Decimal(38, QUANTITY.scale + MONEY.scale)
 _EXPLAINED: Final = {
     FUTURE_DATE: "it happened after it arrived, by the till's clock",
     DATE_BEFORE_HISTORY: "it happened before the first day of the history, by the till's clock",
@@ -98,12 +98,14 @@ def judged_lines(
         The same lines, columns `JUDGED_LINES`: units and revenue are negative for returns and voids.
     """
     sign = pl.when(pl.col("kind") == "sale").then(1).otherwise(-1)
-    value = (pl.col("quantity") * pl.col("unit_price")).round(MONEY.scale)
+    # To the last digit, and rounded once: a product takes the scale of its factors.
+    value = pl.col("quantity").cast(_EXACT) * pl.col("unit_price").cast(_EXACT)
     priced = with_promotion(with_list_price(typed(lines, LINES), prices), promotions)
     full = _with_opening(priced, stores).with_columns(
         units=pl.col("quantity") * sign,
-        revenue=(value.cast(_EXACT_MONEY) - pl.col("discount")) * sign,
-        value=value.cast(pl.Float64),
+        revenue=(value - pl.col("discount").cast(_EXACT)).round(MONEY.scale, mode="half_away_from_zero") * sign,
+        # Tills round a discount of the whole value up to the cent.
+        value=(value.cast(pl.Float64) * 100 - 1e-6).ceil() / 100,
     )
     number = {name: pl.col(name).cast(pl.Float64) for name in ("quantity", "unit_price", "discount", "list_price")}
     most = limits.price_over_list * number["list_price"]
