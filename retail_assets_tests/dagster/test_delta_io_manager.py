@@ -9,11 +9,10 @@ import polars as pl
 import pytest
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from retail_assets.contracts.tables import CORE_DAILY_SALES, REFERENCE_SUPPLIERS, Table
 from retail_assets.contracts.types import polars_schema
-from retail_assets.io_managers.delta import ContractError, SparkDeltaIOManager
+from retail_assets.io_managers.delta import ContractError, SparkDeltaIOManager, contract_frame
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
 
@@ -75,9 +74,10 @@ def stored(lake: LakeResource) -> list[tuple[str, str, float]]:
 def test_a_table_of_an_earlier_release_gets_the_columns_that_the_contract_has_got_since(
     spark: SparkSession, manager: SparkDeltaIOManager, lake: LakeResource
 ) -> None:
-    old = spark_rows(spark, ("A", "2026-01-05", 1)).drop("list_price", "promotion_id")
-    old = old.withColumn("business_date", F.col("business_date").cast("date"))
-    old.write.format("delta").partitionBy("business_date").save(lake.uri(CORE_DAILY_SALES.path))
+    old = contract_frame(spark_rows(spark, ("A", "2026-01-05", 1)), CORE_DAILY_SALES)
+    old.drop("list_price", "promotion_id").write.format("delta").partitionBy("business_date").save(
+        lake.uri(CORE_DAILY_SALES.path)
+    )
     materialize(manager, spark_rows(spark, ("A", "2026-01-06", 2)), "2026-01-06", "2026-01-06")
     found = lake.read(CORE_DAILY_SALES).sort("business_date")
     assert found["promotion_id"].to_list() == [None, "PR1"]
