@@ -27,6 +27,8 @@ from retail_assets.settings import get_settings
 
 #: A repeated message is known within so many UTC dates; one that comes again carries the same time.
 _NEAR: Final = timedelta(days=1)
+#: Of messages that a wrong clock dates, by columns that say how.
+_MISTIMED: Final = "(is_ahead OR is_early)"
 
 
 @dataclass(frozen=True)
@@ -77,33 +79,40 @@ def filed_events(
         told = events.join(F.broadcast(local), "store_id", "left").withColumn(
             "local_time", _local_time("occurred_at", zones, clock.own_zone)
         )
-        late = F.timestamp_seconds(F.unix_timestamp("ingested_at") + round(clock.hours_ahead * 3600))
+        latest = F.timestamp_seconds(F.unix_timestamp("ingested_at") + round(clock.hours_ahead * 3600))
+        is_early = F.to_date("local_time") < F.lit(clock.history_start)
         # What was loaded in bulk is history, and arrived when it was written; days before the partitions stay away.
-        before = (F.col("kafka_partition") != BULK_PARTITION) & (F.to_date("local_time") < F.lit(clock.history_start))
-        return told.withColumn(
-            "event_reason", F.when(F.col("occurred_at") > late, FUTURE_DATE).when(before, DATE_BEFORE_HISTORY)
+        return told.withColumns(
+            {
+                "is_ahead": F.col("occurred_at") > latest,
+                "is_early": is_early & (F.col("kafka_partition") != BULK_PARTITION),
+            }
         )
 
-    # A business date lies in at most two UTC dates, and a repeat within one more on either side. Each read has a
-    # condition on the partition alone, so that the rest of the history isn't opened.
+    # A business date lies in at most two UTC dates, and a repeat within one more on either side.
     near = F.col("event_date").between(F.lit(window.first - 2 * _NEAR), F.lit(window.last + 2 * _NEAR))
-    in_time = dated(accepted.where(near)).where(F.col("event_reason").isNull())
-    in_time = (
-        _compared(in_time, schema)
-        .withColumn("business_date", F.to_date("local_time"))
-        .where(window.where("business_date"))
+    # What a wrong clock dates far away is read by a condition on the partitions alone, so that the rest of the history
+    # isn't opened; of days after these, only files with something that arrived in the window are.
+    far = (F.col("event_date") > F.lit(window.last + 2 * _NEAR)) | (
+        F.col("event_date") <= F.lit(min(clock.history_start + _NEAR, window.first - 3 * _NEAR))
     )
-    early = F.col("event_date") <= F.lit(clock.history_start + _NEAR)
     arrived = F.col("ingested_at").between(F.lit(window.first - _NEAR), F.lit(window.last + 2 * _NEAR))
-    mistimed = (
-        dated(accepted.where((F.col("event_date") >= F.lit(window.first - _NEAR)) | early).where(arrived))
-        .where(F.col("event_reason").isNotNull())
-        .withColumn("business_date", F.to_date(_local_time("ingested_at", zones, clock.own_zone)))
+    elsewhere = dated(accepted.where(far).where(arrived)).where(_MISTIMED)
+    compared = _compared(dated(accepted.where(near)), schema)
+    events = compared.unionByName(elsewhere.withColumns(dict.fromkeys(("is_repeat", "is_conflict"), F.lit(False))))  # noqa: FBT003
+    arrival = F.to_date(_local_time("ingested_at", zones, clock.own_zone))
+    return (
+        events.withColumns(
+            {
+                "business_date": F.when(F.expr(_MISTIMED), arrival).otherwise(F.to_date("local_time")),
+                "event_reason": F.when(F.col("is_ahead"), FUTURE_DATE)
+                .when(F.col("is_early"), DATE_BEFORE_HISTORY)
+                .when(F.col("is_conflict"), CONFLICTING_DUPLICATE),
+            }
+        )
         .where(window.where("business_date"))
-        # Such a message may come again on another day. Each is kept out by itself.
-        .withColumn("is_repeat", F.lit(False))  # noqa: FBT003 - a literal column
+        .drop("zone", "is_ahead", "is_early", "is_conflict")
     )
-    return in_time.unionByName(mistimed).drop("zone")
 
 
 def _local_time(instant: str, zones: Sequence[str], own_zone: str) -> SparkColumn:
@@ -120,19 +129,19 @@ def _local_time(instant: str, zones: Sequence[str], own_zone: str) -> SparkColum
 def _compared(events: SparkFrame, schema: EventSchema) -> SparkFrame:
     """Say of each event whether a near one of the same id arrived before it, and whether that one says the same.
 
+    What a wrong clock dates counts for neither side: it may come again on another day, and is kept out by itself.
+
     Only ids are shuffled, and what the few that are there twice say goes to all workers: sorting whole events by id
     would cost more than everything else that is done with them.
     """
     content = F.to_json(F.struct(*[column.name for column in schema.columns]), {"ignoreNullFields": "false"})
-    twice = events.groupBy(schema.id_field).agg(F.count(F.lit(1)).alias("copies")).where("copies > 1")
+    in_time = events.where(f"NOT {_MISTIMED}")
+    twice = in_time.groupBy(schema.id_field).agg(F.count(F.lit(1)).alias("copies")).where("copies > 1")
+    copy = F.struct("kafka_partition", "kafka_offset", "event_date", content.alias("content"))
     copies = (
-        events.join(F.broadcast(twice.drop("copies")), schema.id_field, "left_semi")
+        in_time.join(F.broadcast(twice.drop("copies")), schema.id_field, "left_semi")
         .groupBy(schema.id_field)
-        .agg(
-            F.collect_list(F.struct("kafka_partition", "kafka_offset", "event_date", content.alias("content"))).alias(
-                "copies"
-            )
-        )
+        .agg(F.collect_list(copy).alias("copies"))
     )
 
     def is_earlier(copy: SparkColumn) -> SparkColumn:
@@ -141,12 +150,13 @@ def _compared(events: SparkFrame, schema: EventSchema) -> SparkFrame:
         )
         return arrived_before & (F.abs(F.date_diff(copy["event_date"], "event_date")) <= _NEAR.days)
 
-    earlier = F.filter("copies", is_earlier)
-    says_the_same = F.exists("earlier", lambda copy: copy["content"] == content)
+    # An id that is there once has no copies, not even itself.
+    follows = ~F.expr(_MISTIMED) & F.coalesce(F.size("earlier") > 0, F.lit(False))  # noqa: FBT003 - a literal column
+    same = F.exists("earlier", lambda copy: copy["content"] == content)
     return (
         events.join(F.broadcast(copies), schema.id_field, "left")
-        .withColumn("earlier", earlier)
-        .withColumn("is_repeat", F.when(F.size("earlier") > 0, says_the_same).otherwise(F.lit(False)))  # noqa: FBT003
-        .withColumn("event_reason", F.when((F.size("earlier") > 0) & ~F.col("is_repeat"), F.lit(CONFLICTING_DUPLICATE)))
-        .drop("copies", "earlier")
+        .withColumn("earlier", F.filter("copies", is_earlier))
+        .withColumns({"is_repeat": F.when(follows, same).otherwise(F.lit(False)), "follows": follows})  # noqa: FBT003
+        .withColumn("is_conflict", F.col("follows") & ~F.col("is_repeat"))
+        .drop("copies", "earlier", "follows")
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from retail_assets.contracts.thresholds import ThresholdsError, load_thresholds
+from retail_assets.settings import SettingsError, load_settings
 
 
 def own(tmp_path: Path, text: str) -> Path:
@@ -37,6 +38,14 @@ def test_a_wrong_field_is_named_with_its_file(tmp_path: Path, text: str, message
         load_thresholds(own(tmp_path, text))
     assert message in str(error.value)
     assert "own.toml" in str(error.value)
+
+
+def test_a_wrong_file_is_refused_with_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETAIL_THRESHOLDS_FILE", str(own(tmp_path, "[volume]\nscor = 3.0\n")))
+    with pytest.raises(SettingsError, match=r"RETAIL_THRESHOLDS_FILE is .*volume\.scor is 3\.0: is no threshold"):
+        load_settings()
+    monkeypatch.setenv("RETAIL_THRESHOLDS_FILE", str(own(tmp_path, "[volume]\nscore = 3.0\n")))
+    assert load_thresholds(load_settings().thresholds_file).volume.score == 3
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
