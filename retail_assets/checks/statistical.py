@@ -106,7 +106,7 @@ def usual_volume(
     judged, limits = judged_days(context, lake, CORE_DAILY_SALES), _thresholds().volume
     if not judged:
         return _nothing_to_judge()
-    rows = _rows_of(spark, lake, CORE_DAILY_SALES, quality.volume_dates(judged, limits))
+    rows = _rows_of(spark, lake, CORE_DAILY_SALES, quality.weekdays_before(judged, limits.weeks))
     sums = rows.groupBy("store_id", "business_date").agg(F.sum("units").cast("double").alias("units"))
     calendar = lake.read(REFERENCE_CALENDAR, columns=["date", "is_holiday"]).filter("is_holiday")
     found = quality.unusual_volumes(pl.DataFrame(sums.toArrow()), judged, set(calendar["date"]), limits)
@@ -168,7 +168,7 @@ def _shares_check(table: Table, trade: str) -> dg.AssetChecksDefinition:
         name="usual_shares",
         blocking=False,
         description=(
-            "In each column about as many rows are null, and as many zero, as on the days before: "
+            "In each column about as many rows are null, and as many zero, as on the same weekday before: "
             f"{', '.join(_watched(table))}. Days of stores without trade aside."
         ),
     )
@@ -178,7 +178,9 @@ def _shares_check(table: Table, trade: str) -> dg.AssetChecksDefinition:
         judged, limits = judged_days(context, lake, table), _thresholds().shares
         if not judged:
             return _nothing_to_judge()
-        counts = counted_shares(_rows_of(spark, lake, table, _before(judged, limits.days)), table, trade)
+        counts = counted_shares(
+            _rows_of(spark, lake, table, quality.weekdays_before(judged, limits.weeks)), table, trade
+        )
         found = quality.changed_shares(counts, judged, limits)
         example = "{observed:.1%} {kind} in {column} on {business_date}, usual are {expected:.1%}"
         return _told(found, "shares of columns", example, limits.least_change)

@@ -50,8 +50,8 @@ class Volume(_Section):
 class Shares(_Section):
     """From where on the share of nulls or zeros in a column has changed."""
 
-    days: Days
-    min_days: Days
+    weeks: Annotated[int, Field(ge=1, le=52)]
+    min_weeks: Annotated[int, Field(ge=2, le=52)]
     score: Positive
     least_change: Share
 

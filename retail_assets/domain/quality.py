@@ -7,7 +7,6 @@ Every function returns a row for everything that it looked at, with a verdict: `
 to judge. Robust statistics throughout: one odd day in the past must not hide the next one.
 """
 
-import math
 from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -44,9 +43,9 @@ SHARES: Final = pl.Schema(
 )
 
 
-def volume_dates(days: Collection[date], limits: Volume) -> list[date]:
-    """Return the days whose volumes are needed to judge some days: they, and their weekday in the weeks before."""
-    return sorted({day - timedelta(days=_WEEK * week) for day in days for week in range(limits.weeks + 1)})
+def weekdays_before(days: Collection[date], weeks: int) -> list[date]:
+    """Return some days, and the same weekdays of so many weeks before: what it takes to judge the days."""
+    return sorted({day - timedelta(days=_WEEK * week) for day in days for week in range(weeks + 1)})
 
 
 def unusual_volumes(
@@ -59,7 +58,7 @@ def unusual_volumes(
     root, the spread of counts that know nothing of each other.
 
     Args:
-        volumes: columns `VOLUMES`, of at least `volume_dates`; a store's day that is missing had no trade.
+        volumes: columns `VOLUMES`, of at least `weekdays_before`; a store's day that is missing had no trade.
         days: the days to judge.
         holidays: public holidays.
         limits: from where on a volume is unusual.
@@ -105,19 +104,21 @@ def unusual_volumes(
 
 
 def changed_shares(counts: pl.DataFrame, days: Collection[date], limits: Shares) -> pl.DataFrame:
-    """Compare the share of nulls and of zeros in each column with the days before.
+    """Compare the share of nulls and of zeros in each column with the same weekday of the weeks before.
 
-    A store's day without trade counts for neither side: a closed store has zeros in every column.
+    By weekday, because deliveries and quiet days come by weekday. A store's day without trade counts for neither side:
+    a closed store has zeros in every column. The spread is the robust standard deviation, and at least the sampling
+    error of a share of so many rows.
 
     Args:
-        counts: columns `SHARES`, of the days and of those before.
+        counts: columns `SHARES`, of at least `weekdays_before`.
         days: the days to judge.
         limits: from where on a share has changed.
 
     Returns:
-        One row per day, column and kind: business_date, column, kind (`nulls` or `zeros`), observed (share), expected
-        (median of the days before), allowed (distance from it), change, days (of history), verdict; the greatest change
-        first. Days without any trade have no row.
+        One row per day, column and kind: business_date, column, kind (`nulls` or `zeros`), rows, observed (share),
+        expected (median), allowed (distance from it), change, history (days), verdict; the greatest change first. Days
+        without any trade have no row.
     """
     shares = (
         counts.select(SHARES.names())
@@ -127,24 +128,31 @@ def changed_shares(counts: pl.DataFrame, days: Collection[date], limits: Shares)
         .agg(pl.col("rows", "nulls", "zeros").sum())
         .filter(pl.col("rows") > 0)
         .unpivot(["nulls", "zeros"], index=["business_date", "column", "rows"], variable_name="kind", value_name="hits")
-        .select("business_date", "column", "kind", observed=pl.col("hits") / pl.col("rows"))
+        .select("business_date", "column", "kind", "rows", observed=pl.col("hits") / pl.col("rows"))
     )
-    history = _history(shares, days, limits.days, ["column", "kind"], "observed")
-    allowed = pl.max_horizontal(pl.col("mad") * _MAD_SCALE * limits.score, pl.lit(limits.least_change))
+    back = [_WEEK * week for week in range(1, limits.weeks + 1)]
+    history = _history(shares, days, back, ["column", "kind"], "observed")
+    expected = pl.col("expected")
+    spread = pl.max_horizontal(pl.col("mad") * _MAD_SCALE, (expected * (1 - expected) / pl.col("rows")).sqrt())
     return (
         shares.filter(pl.col("business_date").is_in(sorted(days)))
         .join(history, on=["business_date", "column", "kind"], how="left")
-        .with_columns(pl.col("days").fill_null(0), allowed=allowed)
-        .with_columns(change=pl.col("observed") - pl.col("expected"))
         .with_columns(
-            verdict=pl.when(pl.col("days") < limits.min_days)
+            pl.col("history").fill_null(0),
+            allowed=pl.max_horizontal(spread * limits.score, pl.lit(limits.least_change)),
+            change=pl.col("observed") - expected,
+        )
+        .with_columns(
+            verdict=pl.when(pl.col("history") < limits.min_weeks)
             .then(pl.lit(SHORT_HISTORY))
             .when(pl.col("change").abs() > pl.col("allowed"))
             .then(pl.lit(UNUSUAL))
             .otherwise(pl.lit(OK))
         )
         .sort(pl.col("change").abs(), "column", "kind", "business_date", descending=[True, *[False] * 3])
-        .select("business_date", "column", "kind", "observed", "expected", "allowed", "change", "days", "verdict")
+        .select(
+            "business_date", "column", "kind", "rows", "observed", "expected", "allowed", "change", "history", "verdict"
+        )
     )
 
 
@@ -158,25 +166,25 @@ def price_jumps(prices: pl.DataFrame, days: Collection[date], limits: PriceJumps
 
     Returns:
         One row per product and day with a sale: product_id, business_date, price, expected (median of the days before;
-        money per unit), ratio (the greater over the lesser, at least 1), days (of history), verdict; the greatest jump
+        money per unit), ratio (the greater over the lesser, at least 1), history (days), verdict; the greatest jump
         first.
     """
     known = prices.select(PRICES.names()).cast(PRICES).filter(pl.col("price") > 0)
-    history = _history(known, days, limits.days, ["product_id"], "price")
+    history = _history(known, days, range(1, limits.days + 1), ["product_id"], "price")
     up, down = pl.col("price") / pl.col("expected"), pl.col("expected") / pl.col("price")
     return (
         known.filter(pl.col("business_date").is_in(sorted(days)))
         .join(history, on=["product_id", "business_date"], how="left")
-        .with_columns(pl.col("days").fill_null(0), ratio=pl.max_horizontal(up, down))
+        .with_columns(pl.col("history").fill_null(0), ratio=pl.max_horizontal(up, down))
         .with_columns(
-            verdict=pl.when(pl.col("days") < limits.min_days)
+            verdict=pl.when(pl.col("history") < limits.min_days)
             .then(pl.lit(SHORT_HISTORY))
             .when(pl.col("ratio") > limits.ratio)
             .then(pl.lit(UNUSUAL))
             .otherwise(pl.lit(OK))
         )
         .sort("ratio", "product_id", "business_date", descending=[True, False, False], nulls_last=True)
-        .select("product_id", "business_date", "price", "expected", "ratio", "days", "verdict")
+        .select("product_id", "business_date", "price", "expected", "ratio", "history", "verdict")
     )
 
 
@@ -223,17 +231,22 @@ def _mad(column: str) -> pl.Expr:
 
 
 def _history(
-    values: pl.DataFrame, days: Collection[date], look_back: int, keys: Sequence[str], column: str
+    values: pl.DataFrame, days: Collection[date], back: Collection[int], keys: Sequence[str], column: str
 ) -> pl.DataFrame:
-    """Return median and spread of the days before each day, by keys: business_date, *keys, expected, mad, days."""
-    parts = [
-        values.filter(pl.col("business_date").is_between(day - timedelta(days=look_back), day, closed="left"))
-        .group_by(keys)
-        .agg(expected=pl.col(column).median(), mad=_mad(column), days=pl.len())
-        .with_columns(business_date=pl.lit(day))
-        for day in sorted(days)
-    ]
-    if parts:
-        return pl.concat(parts)
-    empty = values.clear().select(*keys, "business_date")
-    return empty.with_columns(expected=math.nan, mad=math.nan, days=pl.lit(0, pl.UInt32))
+    """Return median and spread of the days before each day, by keys: business_date, *keys, expected, mad, history.
+
+    Args:
+        values: with business_date, the keys and the column.
+        days: the days to judge.
+        back: which days before a day are its history, counted back from it.
+        keys: what is compared with itself.
+        column: the values.
+    """
+    pairs = [(day, day - timedelta(days=number)) for day in sorted(days) for number in back]
+    then = pl.DataFrame(pairs, schema={"day": pl.Date, "business_date": pl.Date}, orient="row")
+    return (
+        then.join(values, on="business_date")
+        .group_by("day", *keys)
+        .agg(expected=pl.col(column).median(), mad=_mad(column), history=pl.len())
+        .rename({"day": "business_date"})
+    )

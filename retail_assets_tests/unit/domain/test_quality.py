@@ -18,7 +18,7 @@ from retail_assets.domain.quality import (
     price_jumps,
     summary,
     unusual_volumes,
-    volume_dates,
+    weekdays_before,
     worst,
 )
 
@@ -94,18 +94,18 @@ def test_every_traded_store_gets_exactly_one_verdict_whatever_its_history(units:
 
 
 def test_only_the_weekdays_that_are_needed_are_asked_for() -> None:
-    assert volume_dates([DAY], VOLUME) == sorted(DAY - timedelta(weeks=week) for week in range(9))
+    assert weekdays_before([DAY], 8) == sorted(DAY - timedelta(weeks=week) for week in range(9))
 
 
 def shares(nulls: dict[int, int], trade: bool = True, **more: Any) -> pl.DataFrame:
-    """Return counts of a column by days before `DAY`, of 100 rows each."""
+    """Return counts of a column by days before `DAY`, of 1,000 rows each."""
     rows = [
         {
             "store_id": "S1",
             "business_date": DAY - timedelta(days=day),
             "trade": trade,
             "column": "list_price",
-            "rows": 100,
+            "rows": 1000,
             "nulls": count,
             "zeros": 0,
             **more,
@@ -121,26 +121,33 @@ def nulls_verdict(counts: pl.DataFrame) -> list[str]:
     return verdicts
 
 
-STEADY = {day: 10 + day % 2 for day in range(1, 15)}
+#: About a tenth on this weekday, and none on the days between.
+STEADY = {day: 0 if day % 7 else 100 + day % 2 for day in range(1, 57)}
 
 
-@pytest.mark.parametrize(("today", "expected"), [(10, "ok"), (15, "ok"), (30, "unusual"), (0, "unusual")])
-def test_a_share_is_unusual_far_from_the_days_before(today: int, expected: str) -> None:
+@pytest.mark.parametrize(("today", "expected"), [(100, "ok"), (150, "ok"), (300, "unusual"), (0, "unusual")])
+def test_a_share_is_unusual_far_from_the_same_weekday_before(today: int, expected: str) -> None:
     assert nulls_verdict(shares({0: today, **STEADY})) == [expected]
 
 
 def test_a_share_that_always_varies_may_vary() -> None:
-    assert nulls_verdict(shares({0: 45, **{day: 10 + 5 * (day % 5) for day in range(1, 15)}})) == ["ok"]
+    assert nulls_verdict(shares({0: 450, **{day: 100 + 50 * (day % 5) for day in range(7, 57, 7)}})) == ["ok"]
+
+
+def test_a_share_of_few_rows_varies_by_chance() -> None:
+    half = dict.fromkeys(range(7, 57, 7), 13)
+    assert nulls_verdict(shares({0: 8, **half}, rows=26)) == ["ok"]
+    assert nulls_verdict(shares({0: 800, **dict.fromkeys(half, 1300)}, rows=2600)) == ["unusual"]
 
 
 def test_closed_stores_change_no_share() -> None:
-    closed = shares(dict.fromkeys(range(15), 100), trade=False, store_id="S2")
-    assert nulls_verdict(pl.concat([shares({0: 10, **STEADY}), closed])) == ["ok"]
+    closed = shares(dict.fromkeys(range(57), 1000), trade=False, store_id="S2")
+    assert nulls_verdict(pl.concat([shares({0: 100, **STEADY}), closed])) == ["ok"]
     assert nulls_verdict(closed) == []
 
 
 def test_a_short_history_of_shares_is_not_judged() -> None:
-    assert nulls_verdict(shares({0: 90, 1: 0, 2: 0})) == ["short history"]
+    assert nulls_verdict(shares({0: 900, 1: 0, 7: 0, 14: 0, 21: 0})) == ["short history"]
 
 
 def prices(by_day: dict[int, float]) -> pl.DataFrame:
