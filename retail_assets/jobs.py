@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from retail_assets.contracts.jobs import BATCH_PREDICTIONS, DAILY_ETL, FEATURE_ENGINEERING, MODEL_TRAINING
 from retail_assets.contracts.tables import RAW_DEAD_LETTERS
 from retail_assets.contracts.topics import EVENT_TOPICS
 
@@ -53,20 +54,20 @@ def build_jobs() -> Jobs:
     return Jobs(
         ingest_events=job(INGEST_JOB, raw, "Append what waits in Kafka to the raw layer."),
         daily_etl=job(
-            "daily_etl",
+            DAILY_ETL,
             raw | dg.AssetSelection.groups("core") | etl_marts,
             "Read what waits in Kafka, cleanse the day, and load it into the warehouse.",
         ),
         feature_engineering=job(
-            "feature_engineering", dg.AssetSelection.groups("features"), "Compute what a forecast may know of the day."
+            FEATURE_ENGINEERING, dg.AssetSelection.groups("features"), "Compute what a forecast may know of the day."
         ),
         model_training=job(
-            "model_training",
+            MODEL_TRAINING,
             dg.AssetSelection.groups("models"),
             "Train the demand model and judge it on rolling origins.",
         ),
         batch_predictions=job(
-            "batch_predictions",
+            BATCH_PREDICTIONS,
             dg.AssetSelection.groups("forecasts", "inventory") | prediction_marts,
             "Forecast seven days, decide what to order, and load both into the warehouse.",
         ),

@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from retail_assets.assets.models import TrainingConfig
+from retail_assets.contracts.jobs import DAILY_ETL, FEATURE_ENGINEERING, MODEL_TRAINING
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     FEATURES_DEMAND,
@@ -23,17 +24,6 @@ from retail_assets.io_managers.delta import row_counts
 from retail_assets.resources.lake import LakeResource
 from retail_assets.runs import DagsterApi, RunResult, StepResult, partition_tags
 
-DAILY_ETL: Final = "daily_etl"
-FEATURE_ENGINEERING: Final = "feature_engineering"
-MODEL_TRAINING: Final = "model_training"
-BATCH_PREDICTIONS: Final = "batch_predictions"
-JOBS: Final = (DAILY_ETL, FEATURE_ENGINEERING, MODEL_TRAINING, BATCH_PREDICTIONS)
-DOING: Final = {
-    DAILY_ETL: "Kafka and imports to raw, raw to core, core to the warehouse",
-    FEATURE_ENGINEERING: "what a forecast may know of each day",
-    MODEL_TRAINING: "train the demand model, judge it on rolling origins",
-    BATCH_PREDICTIONS: "forecasts, reorder points, and both to the warehouse",
-}
 #: Days of features that are of use: what training asks for by default, and a week. Earlier ones would serve nobody.
 FEATURE_DAYS: Final = timedelta(days=TrainingConfig().training_days + 7)
 

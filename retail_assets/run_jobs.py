@@ -8,16 +8,16 @@ from datetime import date, datetime, timedelta
 
 import click
 
+from retail_assets.contracts.jobs import DOING, JOBS
 from retail_assets.explained import explained
 from retail_assets.settings import Mode, load_settings
 from retail_assets.tenants import tenant_option
 
-_JOBS = ("daily_etl", "feature_engineering", "model_training", "batch_predictions")
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command("run")
-@click.argument("jobs", nargs=-1, type=click.Choice(_JOBS))
+@click.argument("jobs", nargs=-1, type=click.Choice(JOBS))
 @click.option("--from", "first", type=_DAY, help="First business date; the first that the lake holds by default.")
 @click.option("--to", "last", type=_DAY, help="Last business date; the last that the lake holds by default.")
 @tenant_option
@@ -27,7 +27,7 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None) ->
 
     On one machine the services that are needed are started first, and Dagster serves the tenant from then on.
     """
-    from retail_assets.pipeline import DOING, Days, NothingToRunError, days_for, run_jobs
+    from retail_assets.pipeline import Days, NothingToRunError, days_for, run_jobs
     from retail_assets.resources.clickhouse import connect
     from retail_assets.resources.lake import LakeResource
     from retail_assets.resources.migrations import migrate
@@ -65,7 +65,7 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None) ->
         rows = "" if step.rows is None else f"{step.rows:>12,} rows"
         click.echo(f"  {step.name:<44}{rows:>18} {step.seconds:>8.1f} s")
 
-    wanted = jobs or _JOBS
+    wanted = jobs or JOBS
     days_of(wanted[0])  # before anything is started
     if settings.mode is Mode.LOCAL:
         Stack(settings).up(on_progress=lambda service, text: click.echo(f"  {service}: {text}", err=True))

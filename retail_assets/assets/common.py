@@ -1,6 +1,6 @@
 """What the asset modules share: specs derived from contracts, and domain functions run by Spark store by store."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any, Final
 
@@ -97,28 +97,6 @@ def per_task(
             yield from to_arrow(function(pl.DataFrame(pa.Table.from_batches(rows))), schema).to_batches()
 
     return frame.mapInArrow(run, spark_schema(columns))
-
-
-def per_store(
-    frame: SparkFrame,
-    function: Callable[[pl.DataFrame], pl.DataFrame],
-    table: Table,
-    keys: Sequence[str] = ("store_id",),
-) -> SparkFrame:
-    """Run a domain function on each store's rows.
-
-    Args:
-        frame: rows with a `store_id`.
-        function: a pure function on Polars frames; its result has the table's columns.
-        table: what the result is.
-        keys: columns by which the work is split.
-    """
-    schema = arrow_schema(table.columns)
-
-    def run(rows: pa.Table) -> pa.Table:
-        return to_arrow(function(pl.DataFrame(rows)), schema)
-
-    return frame.groupBy(*keys).applyInArrow(run, spark_schema(table.columns))
 
 
 def per_store_pair(

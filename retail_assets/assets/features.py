@@ -10,7 +10,7 @@ import polars as pl
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 
-from retail_assets.assets.common import lake_asset, per_store, run_window
+from retail_assets.assets.common import lake_asset, run_window
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     FEATURES_DEMAND,
@@ -24,6 +24,7 @@ from retail_assets.domain.features import demand_features as features_of
 from retail_assets.domain.surroundings import LEVELS_LOOKBACK_DAYS, UNKNOWN_CATEGORY, surroundings
 from retail_assets.io_managers.delta import read_table
 from retail_assets.io_managers.frames import DateWindow
+from retail_assets.io_managers.parcels import Parcels, parcels_by_store
 from retail_assets.partitions import business_dates
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
@@ -57,7 +58,7 @@ def features_between(
     promotions: pl.DataFrame,
     calendar: pl.DataFrame,
     weather: pl.DataFrame,
-) -> SparkFrame:
+) -> Parcels:
     """Return `features/demand_features` of a range of days.
 
     Args:
@@ -79,7 +80,7 @@ def features_between(
     def of_store(rows: pl.DataFrame) -> pl.DataFrame:
         return features_of(rows, around, first, last)
 
-    return per_store(since(LOOKBACK_DAYS), of_store, FEATURES_DEMAND)
+    return parcels_by_store(since(LOOKBACK_DAYS), of_store, FEATURES_DEMAND)
 
 
 @lake_asset(
@@ -108,7 +109,7 @@ def demand_features(
     promotions: pl.DataFrame,
     calendar: pl.DataFrame,
     weather: pl.DataFrame,
-) -> SparkFrame:
+) -> Parcels:
     """Compute the features of the run's days from those days and the ones that they look back on."""
     return features_between(
         read_table(spark.spark_session, lake, CORE_DAILY_SALES),

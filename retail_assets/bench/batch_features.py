@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from deltalake import write_deltalake
 
-from retail_assets.contracts.tables import CORE_DAILY_SALES, FEATURES_DEMAND
+from retail_assets.contracts.tables import CORE_DAILY_SALES
 from retail_assets.contracts.types import arrow_schema, polars_schema
 
 FIRST_DATE: Final = date(2023, 1, 2)
@@ -124,24 +124,18 @@ def on_spark(lake: str, products: int, days: int) -> dict[str, float]:
     Spark's start isn't among them: a run pays it once, whatever it computes.
     """
     from retail_assets.assets.features import features_between
-    from retail_assets.io_managers.delta import contract_frame
     from retail_assets.io_managers.frames import DateWindow
+    from retail_assets.io_managers.parcels import write_parcels
+    from retail_assets.resources.lake import LakeResource
     from retail_assets.resources.spark import SparkResource, spark_config
     from retail_assets.settings import get_settings
 
     session = SparkResource(spark_config=spark_config(get_settings())).spark_session
     began = time.perf_counter()
-    first, last = _window(days)
+    window = DateWindow(*_window(days))
     root = Path(lake).as_uri()
     sales = session.read.format("delta").load(f"{root}/{CORE_DAILY_SALES.path}")
-    features = contract_frame(features_between(sales, DateWindow(first, last), **_masters(products)), FEATURES_DEMAND)
-    (
-        features.repartition("business_date")
-        .write.format("delta")
-        .mode("overwrite")
-        .partitionBy("business_date")
-        .save(f"{root}/{FEATURES_DEMAND.path}")
-    )
+    write_parcels(features_between(sales, window, **_masters(products)), LakeResource(root=root), window)
     seconds = time.perf_counter() - began
     session.stop()
     return {"seconds": seconds}

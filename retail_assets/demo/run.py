@@ -14,12 +14,13 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table as Grid
 
-from retail_assets.assets.models import TrainingConfig
+from retail_assets.contracts.jobs import BATCH_PREDICTIONS, DAILY_ETL, DOING, FEATURE_ENGINEERING, JOBS, MODEL_TRAINING
 from retail_assets.contracts.tables import FORECAST_HORIZON_DAYS
 from retail_assets.contracts.topics import EVENT_TOPICS
 from retail_assets.demo.area import prepare_area, require_place
 from retail_assets.demo.errors import DemoError
 from retail_assets.demo.report import DemoReport, Stage, count, urgent_reorders
+from retail_assets.pipeline import FEATURE_DAYS
 from retail_assets.resources.clickhouse import connect
 from retail_assets.resources.kafka import KafkaResource
 from retail_assets.resources.lake import LakeResource
@@ -37,8 +38,6 @@ from retail_local.stack import Stack
 
 _PRESET: Final = "demo"
 _LAUNCHED_BY_DEMO = {"retail/launched_by": "demo"}
-#: Days of features that the demo computes: what training asks for by default, and a week.
-_FEATURE_DAYS = timedelta(days=TrainingConfig().training_days + 7)
 
 
 class _Stages:
@@ -167,16 +166,12 @@ def _run_stages(settings: Settings, scenario: Scenario, started: float) -> DemoR
     first = scenario.first_date
     whole = partition_tags(first, scenario.last_date)
     # Training looks back this far; earlier features would serve nobody.
-    learning = partition_tags(max(first, scenario.last_date - _FEATURE_DAYS), scenario.last_date)
+    learning = partition_tags(max(first, scenario.last_date - FEATURE_DAYS), scenario.last_date)
     today = partition_tags(scenario.last_date, scenario.last_date)
-    for job, tags, doing in (
-        ("daily_etl", whole, "Kafka to raw, raw to core, core to the warehouse"),
-        ("feature_engineering", learning, "what a forecast may know of each day"),
-        ("model_training", {}, "train the demand model, judge it on rolling origins"),
-        ("batch_predictions", today, "forecasts, reorder points, and both to the warehouse"),
-    ):
-        with stages.stage(job, doing):
-            result = _run_job(api, job, tags, stages)
+    tags = {DAILY_ETL: whole, FEATURE_ENGINEERING: learning, MODEL_TRAINING: {}, BATCH_PREDICTIONS: today}
+    for job in JOBS:
+        with stages.stage(job, DOING[job]):
+            result = _run_job(api, job, tags[job], stages)
             stages.rows = sum(step.rows or 0 for step in result.steps.values())
 
     with stages.stage("report", "count everything again"):

@@ -6,8 +6,6 @@ Files are uploaded first and are nothing to anybody until the commit names them.
 before or the new one, and at worst files that no version names.
 """
 
-import json
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,11 +21,12 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import DeltaError
 from deltalake.fs import DeltaStorageHandler
-from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, create_table_with_add_actions
 from pyarrow import fs
 
 from retail_assets.contracts.tables import RAW_IMPORTED_SALES, REFERENCE_STORES, Table
 from retail_assets.contracts.types import arrow_schema, polars_schema
+from retail_assets.delta_log import added, removed
 from retail_assets.imports.buckets import STORED_SCHEMA, SettledFile
 from retail_assets.imports.errors import ImportRefusedError
 
@@ -184,10 +183,7 @@ class Lake:
         self._sales.update_incremental()
         if self._sales.version() != self._version:
             raise _overtaken()
-        removes = [
-            RemoveAction(file.path, True, _now_ms(), file.size, {_PARTITION: file.month.isoformat()})  # noqa: FBT003 - positional in delta-rs's own examples
-            for file in replaced
-        ]
+        removes = [removed(file.path, file.size, {_PARTITION: file.month.isoformat()}) for file in replaced]
         try:
             self._sales.create_write_transaction(
                 [*adds, *removes],
@@ -210,19 +206,12 @@ class Lake:
         with file.path.open("rb") as source, handler.open_output_stream(path, buffer_size=_BUFFER_BYTES) as target:
             while block := source.read(_BLOCK_BYTES):
                 target.write(block)
-        statistics = {
-            "numRecords": file.rows,
-            "minValues": {_DATE: file.first_date.isoformat()},
-            "maxValues": {_DATE: file.last_date.isoformat()},
-            "nullCount": {_DATE: 0},
-        }
-        return AddAction(
-            path=path,
-            size=file.path.stat().st_size,
-            partition_values={_PARTITION: file.month.isoformat()},
-            modification_time=_now_ms(),
-            data_change=True,
-            stats=json.dumps(statistics),
+        return added(
+            path,
+            file.path.stat().st_size,
+            file.rows,
+            {_PARTITION: file.month.isoformat()},
+            {_DATE: (file.first_date, file.last_date)},
         )
 
     def _files(self, table: Table) -> fs.FileSystem:
@@ -258,7 +247,3 @@ def _overtaken() -> ImportRefusedError:
     return ImportRefusedError(
         "another import wrote to the lake meanwhile: nothing of this one was written; run it again"
     )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -18,7 +18,15 @@ from pyspark.sql import functions as F
 
 from retail_assets.contracts.tables import TABLES, Table
 from retail_assets.contracts.types import spark_schema, spark_type
-from retail_assets.io_managers.frames import DateWindow, Frame, date_window, table_key
+from retail_assets.io_managers.frames import (
+    ContractError,
+    DateWindow,
+    Frame,
+    date_window,
+    partition_column,
+    table_key,
+)
+from retail_assets.io_managers.parcels import Parcels, write_parcels
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
 
@@ -27,10 +35,6 @@ _BY_KEY: Final = {table.key: table for table in TABLES}
 _MANY_PARTITIONS: Final = 31
 #: Output metadata under this name becomes the metadata of the Delta commit, all or nothing with the rows.
 COMMIT_METADATA: Final = "commit_metadata"
-
-
-class ContractError(Exception):
-    """A frame is not what its table's contract says. The message names table and columns."""
 
 
 def contract_frame(frame: SparkFrame, table: Table) -> SparkFrame:
@@ -69,7 +73,7 @@ class SparkDeltaIOManager(dg.ConfigurableIOManager):
     spark: SparkResource
     lake: LakeResource
 
-    def handle_output(self, context: dg.OutputContext, obj: Frame) -> None:
+    def handle_output(self, context: dg.OutputContext, obj: Frame | Parcels) -> None:
         """Replace the run's partitions by `obj`, in one commit.
 
         Raises:
@@ -81,6 +85,10 @@ class SparkDeltaIOManager(dg.ConfigurableIOManager):
             if window is not None:
                 raise ContractError(f"{table.path} has partitions: give a Spark frame")
             self.lake.overwrite(table, obj)
+        elif isinstance(obj, Parcels):
+            if window is None:
+                raise ContractError(f"{table.path} comes in parcels of a day, but its asset has no partitions")
+            write_parcels(obj, self.lake, window, _commit_metadata(context))
         else:
             self._write_spark(contract_frame(obj, table), table, window, _commit_metadata(context))
         context.add_output_metadata(self._metadata(table, window))
@@ -95,7 +103,7 @@ class SparkDeltaIOManager(dg.ConfigurableIOManager):
         if context.dagster_type.typing_type is pl.DataFrame:
             return self.lake.read(table, on=_single(window))
         frame = read_table(self.spark.spark_session, self.lake, table)
-        return frame if window is None else frame.where(window.where(_partition_column(table)))
+        return frame if window is None else frame.where(window.where(partition_column(table)))
 
     def _write_spark(
         self, frame: SparkFrame, table: Table, window: DateWindow | None, commit_metadata: str | None
@@ -111,7 +119,7 @@ class SparkDeltaIOManager(dg.ConfigurableIOManager):
         if window is not None:
             # Delta refuses rows outside of the condition, so a day can't be written by another day's run.
             # A table of an earlier release lacks the columns that the contract has got since; they are null there.
-            writer = writer.option("replaceWhere", window.where(_partition_column(table))).option("mergeSchema", "true")
+            writer = writer.option("replaceWhere", window.where(partition_column(table))).option("mergeSchema", "true")
         else:
             writer = writer.option("overwriteSchema", "true")
         writer.save(self.lake.uri(table.path))
@@ -153,12 +161,6 @@ def row_counts(delta: DeltaTable, table: Table, window: DateWindow | None) -> di
 def days(window: DateWindow) -> Sequence[date]:
     """Return the dates of a window, in order."""
     return [window.first + timedelta(days=offset) for offset in range((window.last - window.first).days + 1)]
-
-
-def _partition_column(table: Table) -> str:
-    if table.partition_by is None:
-        raise ContractError(f"{table.path} has no partition column, but its asset has partitions")
-    return table.partition_by
 
 
 def _commit_metadata(context: dg.OutputContext) -> str | None:

@@ -7,7 +7,13 @@ import dagster as dg
 import polars as pl
 from pyspark.sql import DataFrame as SparkFrame
 
+from retail_assets.contracts.tables import Table
+
 Frame = SparkFrame | pl.DataFrame
+
+
+class ContractError(Exception):
+    """A frame is not what its table's contract says. The message names table and columns."""
 
 
 @dataclass(frozen=True)
@@ -43,3 +49,14 @@ def table_key(context: dg.OutputContext | dg.InputContext) -> tuple[str, str]:
     """Return `(layer, table)` of the context's asset."""
     layer, table = context.asset_key.path
     return layer, table
+
+
+def partition_column(table: Table) -> str:
+    """Return the table's partition column.
+
+    Raises:
+        ContractError: it has none.
+    """
+    if table.partition_by is None:
+        raise ContractError(f"{table.path} has no partition column, but its asset has partitions")
+    return table.partition_by

@@ -8,8 +8,6 @@ memory the more days it has. Here the caller says when a group of rows is comple
 """
 
 import contextlib
-import json
-import time
 import uuid
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -26,6 +24,7 @@ from pyarrow import fs
 
 from retail_assets.contracts.tables import BULK_PARTITION, Table
 from retail_assets.contracts.types import arrow_schema
+from retail_assets.delta_log import added, removed
 
 _SOURCE: Final = "kafka_partition"
 #: Columns whose least and greatest values are noted in the log: what readers of the raw tables filter by.
@@ -183,22 +182,9 @@ class DeltaFiles:
         for file in list(self._open.values()):
             file.writer.close()
             file.sink.close()
-            statistics = {
-                "numRecords": file.rows,
-                "minValues": {name: low for name, (low, _) in file.bounds.items()},
-                "maxValues": {name: high for name, (_, high) in file.bounds.items()},
-                "nullCount": dict.fromkeys(file.bounds, 0),
-            }
-            self._adds.append(
-                AddAction(
-                    path=file.path,
-                    size=self._files.get_file_info(file.path).size,
-                    partition_values={} if file.partition is None else {str(self.table.partition_by): file.partition},
-                    modification_time=_now_ms(),
-                    data_change=True,
-                    stats=json.dumps(statistics),
-                )
-            )
+            size = self._files.get_file_info(file.path).size
+            partition = None if file.partition is None else {str(self.table.partition_by): file.partition}
+            self._adds.append(added(file.path, size, file.rows, partition, file.bounds))
             del self._open[file.partition]
 
     def _transact(self, actions: "list[AddAction | RemoveAction]", mode: str, schema: Schema) -> None:
@@ -232,7 +218,7 @@ class DeltaFiles:
             partition: dict[str, str | None] = {str(self.table.partition_by): day}
             if action.get(f"max.{_SOURCE}") != BULK_PARTITION and not self._keep_others(action["path"], day):
                 continue
-            removes.append(RemoveAction(action["path"], True, _now_ms(), action["size_bytes"], partition))  # noqa: FBT003 - positional in delta-rs's own examples
+            removes.append(removed(action["path"], action["size_bytes"], partition))
         return removes
 
     def _keep_others(self, path: str, partition: str) -> bool:
@@ -253,7 +239,3 @@ class DeltaFiles:
             self._write(target, pa.Table.from_arrays(columns, schema=target.writer.schema))
             self._close_files()
         return True
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -12,7 +12,8 @@ from pyspark.sql import SparkSession
 
 from retail_assets.contracts.tables import CORE_DAILY_SALES, REFERENCE_SUPPLIERS, Table
 from retail_assets.contracts.types import polars_schema
-from retail_assets.io_managers.delta import ContractError, SparkDeltaIOManager, contract_frame
+from retail_assets.io_managers.delta import SparkDeltaIOManager, contract_frame
+from retail_assets.io_managers.frames import ContractError
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
 

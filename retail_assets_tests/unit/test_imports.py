@@ -16,7 +16,7 @@ SIMULATORS_OWN = {
 #: What each part may import of the project; itself is always allowed.
 ALLOWED = {
     "retail_assets/contracts": {"retail_assets.contracts"},
-    "retail_assets/simulator": {"retail_assets.contracts"},
+    "retail_assets/simulator": {"retail_assets.contracts", "retail_assets.delta_log"},
     "retail_assets/simulator/world": {"retail_assets.contracts", *SIMULATORS_OWN},
     "retail_assets/simulator/demand": {"retail_assets.contracts", "retail_assets.simulator.world", *SIMULATORS_OWN},
     "retail_assets/simulator/stock": {
@@ -29,7 +29,7 @@ ALLOWED = {
     # As an outsider: the contracts are all that it knows.
     "retail_assets/simulator/realism": {"retail_assets.contracts"},
     "retail_assets/domain": {"retail_assets.contracts"},
-    "retail_assets/imports": {"retail_assets.contracts", "retail_assets.domain"},
+    "retail_assets/imports": {"retail_assets.contracts", "retail_assets.delta_log", "retail_assets.domain"},
     "retail_assets/resources": {
         "retail_assets.contracts",
         "retail_assets.settings",
@@ -40,7 +40,12 @@ ALLOWED = {
         "retail_local.jars",
         "retail_local.java",
     },
-    "retail_assets/io_managers": {"retail_assets.contracts", "retail_assets.resources", "retail_assets.settings"},
+    "retail_assets/io_managers": {
+        "retail_assets.contracts",
+        "retail_assets.delta_log",
+        "retail_assets.resources",
+        "retail_assets.settings",
+    },
     "retail_assets/assets": {
         "retail_assets.contracts",
         "retail_assets.domain",

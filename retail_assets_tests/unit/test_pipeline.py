@@ -8,6 +8,7 @@ import deltalake
 import polars as pl
 import pytest
 
+from retail_assets.contracts.jobs import JOBS
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     FEATURES_DEMAND,
@@ -17,7 +18,7 @@ from retail_assets.contracts.tables import (
 )
 from retail_assets.contracts.types import polars_schema
 from retail_assets.jobs import build_jobs
-from retail_assets.pipeline import FEATURE_DAYS, JOBS, Days, NothingToRunError, days_for, run_jobs
+from retail_assets.pipeline import FEATURE_DAYS, Days, NothingToRunError, days_for, run_jobs
 from retail_assets.resources.lake import LakeResource
 from retail_assets.runs import DagsterApi, RunResult, StepResult
 
