@@ -134,7 +134,9 @@ def _compared(events: SparkFrame, schema: EventSchema) -> SparkFrame:
     Only ids are shuffled, and what the few that are there twice say goes to all workers: sorting whole events by id
     would cost more than everything else that is done with them.
     """
-    content = F.to_json(F.struct(*[column.name for column in schema.columns]), {"ignoreNullFields": "false"})
+    # A table of an earlier release lacks the optional fields that the contract has got since.
+    fields = [column.name for column in schema.columns if column.name in events.columns]
+    content = F.to_json(F.struct(*fields), {"ignoreNullFields": "false"})
     in_time = events.where(f"NOT {_MISTIMED}")
     twice = in_time.groupBy(schema.id_field).agg(F.count(F.lit(1)).alias("copies")).where("copies > 1")
     copy = F.struct("kafka_partition", "kafka_offset", "event_date", content.alias("content"))
