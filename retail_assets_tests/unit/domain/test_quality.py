@@ -50,7 +50,9 @@ def test_a_day_is_unusual_far_from_the_same_weekday_of_the_weeks_before(today: f
 
 
 def test_one_odd_week_in_the_past_hides_nothing() -> None:
-    assert verdict({0: 300, **USUAL, 3: 90_000}) == "unusual"
+    odd = {0: 300, **USUAL, 3: 90_000}
+    assert verdict(odd) == "unusual"
+    assert unusual_volumes(volumes(odd), [DAY], set(), VOLUME)["expected"].item() == pytest.approx(1005)
 
 
 def test_days_without_trade_and_holidays_are_neither_judged_nor_history() -> None:

@@ -90,6 +90,12 @@ def test_a_line_is_trusted_up_to_the_limits_and_not_beyond(more: dict[str, Any],
     assert (found["explanation"] is None) == (reason is None)
 
 
+def test_half_a_cent_is_rounded_away_from_zero_and_once() -> None:
+    (sold,) = judge(line(quantity=Decimal("0.500"), unit_price=Decimal("0.05")))
+    (returned,) = judge(line(quantity=Decimal("0.500"), unit_price=Decimal("0.05"), kind="return"))
+    assert (sold["revenue"], returned["revenue"]) == (Decimal("0.03"), Decimal("-0.03"))
+
+
 def test_the_explanation_has_the_numbers() -> None:
     (found,) = judge(line(unit_price=Decimal("99.00")))
     assert found["explanation"] == "99.00 for a unit, more than 10.0 times the list price 4.00"
