@@ -117,8 +117,8 @@ def changed_shares(counts: pl.DataFrame, days: Collection[date], limits: Shares)
 
     Returns:
         One row per day, column and kind: business_date, column, kind (`nulls` or `zeros`), rows, observed (share),
-        expected (median), allowed (distance from it), change, history (days), verdict; the greatest change first. Days
-        without any trade have no row.
+        expected (median), allowed (distance from it), change, history (days), verdict; the greatest change for what is
+        allowed first. Days without any trade have no row.
     """
     shares = (
         counts.select(SHARES.names())
@@ -133,7 +133,9 @@ def changed_shares(counts: pl.DataFrame, days: Collection[date], limits: Shares)
     back = [_WEEK * week for week in range(1, limits.weeks + 1)]
     history = _history(shares, days, back, ["column", "kind"], "observed")
     expected = pl.col("expected")
-    spread = pl.max_horizontal(pl.col("mad") * _MAD_SCALE, (expected * (1 - expected) / pl.col("rows")).sqrt())
+    # As if one more row had been a hit and one more none: a share of nothing in few rows is no certainty.
+    likely = (expected * pl.col("rows") + 1) / (pl.col("rows") + 2)
+    spread = pl.max_horizontal(pl.col("mad") * _MAD_SCALE, (likely * (1 - likely) / pl.col("rows")).sqrt())
     return (
         shares.filter(pl.col("business_date").is_in(sorted(days)))
         .join(history, on=["business_date", "column", "kind"], how="left")
@@ -149,7 +151,13 @@ def changed_shares(counts: pl.DataFrame, days: Collection[date], limits: Shares)
             .then(pl.lit(UNUSUAL))
             .otherwise(pl.lit(OK))
         )
-        .sort(pl.col("change").abs(), "column", "kind", "business_date", descending=[True, *[False] * 3])
+        .sort(
+            pl.col("change").abs() / pl.col("allowed"),
+            "column",
+            "kind",
+            "business_date",
+            descending=[True, *[False] * 3],
+        )
         .select(
             "business_date", "column", "kind", "rows", "observed", "expected", "allowed", "change", "history", "verdict"
         )

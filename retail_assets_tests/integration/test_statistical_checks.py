@@ -22,7 +22,7 @@ DAILY_SALES = dg.AssetKey(CORE_DAILY_SALES.key)
 
 
 def day_of(store: str, day: date, *, units: float = 100, price: float = 2.0, **more: Any) -> list[dict[str, Any]]:
-    """Return a store's day with three products that sell alike."""
+    """Return a store's day with thirty products that sell alike."""
     return [
         {
             "store_id": store,
@@ -34,7 +34,7 @@ def day_of(store: str, day: date, *, units: float = 100, price: float = 2.0, **m
             "list_price": Decimal(2),
             **more,
         }
-        for product in ("P1", "P2", "P3")
+        for product in (f"P{number}" for number in range(30))
     ]
 
 
@@ -74,9 +74,9 @@ def test_a_usual_day_with_a_closed_store_passes_and_an_unusual_one_warns_with_it
     assert {one.severity for one in found.values()} == {dg.AssetCheckSeverity.WARN}
     volume = found["usual_volume"]
     assert volume.description == (
-        "1 of 2 days of stores unusual: store S1 sold 2,700 units on 2026-03-10, usual are 306"
+        "1 of 2 days of stores unusual: store S1 sold 27,000 units on 2026-03-10, usual are 3,060"
     )
-    assert (volume.metadata["observed"].value, volume.metadata["threshold"].value) == (2700.0, 6.0)
+    assert (volume.metadata["observed"].value, volume.metadata["threshold"].value) == (27000.0, 6.0)
     assert "| S1 | 2026-03-10 |" in str(volume.metadata["worst"].value)
     assert "sold for 5.50 on 2026-03-10, usual are 2.00" in (found["usual_prices"].description or "")
     assert "50.0% nulls in list_price on 2026-03-10, usual are 0.0%" in (found["usual_shares"].description or "")

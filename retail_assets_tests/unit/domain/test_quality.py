@@ -139,6 +139,7 @@ def test_a_share_that_always_varies_may_vary() -> None:
 def test_a_share_of_few_rows_varies_by_chance() -> None:
     half = dict.fromkeys(range(7, 57, 7), 13)
     assert nulls_verdict(shares({0: 8, **half}, rows=26)) == ["ok"]
+    assert nulls_verdict(shares({0: 2, **dict.fromkeys(half, 0)}, rows=26)) == ["ok"]
     assert nulls_verdict(shares({0: 800, **dict.fromkeys(half, 1300)}, rows=2600)) == ["unusual"]
 
 
