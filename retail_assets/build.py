@@ -18,6 +18,7 @@ from retail_assets.assets.sources import source_specs
 from retail_assets.checks.balance import balance_checks
 from retail_assets.checks.contracts import contract_checks
 from retail_assets.checks.losses import losses_checks
+from retail_assets.checks.statistical import statistical_checks
 from retail_assets.checks.unknown import known_products_and_stores
 from retail_assets.io_managers.clickhouse import ClickHouseIOManager
 from retail_assets.io_managers.delta import SparkDeltaIOManager
@@ -30,6 +31,7 @@ from retail_assets.schedules import build_schedules
 from retail_assets.sensors.decision import BatchRule
 from retail_assets.sensors.kafka import IngestRule, kafka_sensors
 from retail_assets.sensors.late_events import late_events_sensor
+from retail_assets.sensors.quality_results import quality_results_sensor
 from retail_assets.settings import Mode, Settings, get_settings
 
 
@@ -72,7 +74,13 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             *serving_specs(),
             *housekeeping_assets(),
         ],
-        asset_checks=[*contract_checks(), *balance_checks(), *losses_checks(), known_products_and_stores],
+        asset_checks=[
+            *contract_checks(),
+            *balance_checks(),
+            *losses_checks(),
+            known_products_and_stores,
+            *statistical_checks(),
+        ],
         jobs=jobs.all(),
         schedules=build_schedules(jobs, settings),
         sensors=[
@@ -85,6 +93,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
                 ),
                 live=settings.mode is not Mode.LOCAL,
             ),
+            quality_results_sensor(),
             late_events_sensor(jobs.daily_etl, own_zone=settings.time_zone, live=settings.mode is not Mode.LOCAL),
         ],
         resources={**build_resources(settings), **(resource_overrides or {})},

@@ -18,6 +18,7 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from retail_assets.contracts.thresholds import ThresholdsError, load_thresholds
 from retail_assets.paths import project_root
 
 ENV_PREFIX: Final = "RETAIL_"
@@ -97,6 +98,9 @@ class Settings(BaseSettings):
     )
     history_start: DateText = Field(default="2025-01-01", description="first business date of the partitions")
     orchestrator: Orchestrator = Orchestrator.DAGSTER
+    thresholds_file: Path | None = Field(
+        default=None, description="TOML file of thresholds of data quality that differ from the platform's"
+    )
 
     kafka_bootstrap_servers: str = Field(
         default="",
@@ -161,6 +165,18 @@ class Settings(BaseSettings):
         nearest = next(one for one in (resolved, *resolved.parents) if one.exists())
         if not nearest.is_dir():
             raise ValueError(f"should be a folder, but {nearest} is a file")
+        return resolved
+
+    @field_validator("thresholds_file")
+    @classmethod
+    def _right_thresholds(cls, path: Path | None) -> Path | None:
+        if path is None:
+            return None
+        resolved = path.expanduser().resolve()
+        try:
+            load_thresholds(resolved)
+        except ThresholdsError as error:
+            raise ValueError(str(error)) from None
         return resolved
 
     @field_validator("lake_uri")

@@ -1,6 +1,6 @@
 """What the asset modules share: specs derived from contracts, and domain functions run by Spark store by store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame as SparkFrame
 from retail_assets.contracts.lineage import LINEAGE
 from retail_assets.contracts.origins import Lineage, Origin
 from retail_assets.contracts.tables import Table
-from retail_assets.contracts.types import DecimalType, ListType, ScalarType, arrow_schema, spark_schema
+from retail_assets.contracts.types import Column, DecimalType, ListType, ScalarType, arrow_schema, spark_schema
 from retail_assets.io_managers.frames import DateWindow
 
 OWNERS: Final = ["team:inventory-platform"]
@@ -109,6 +109,26 @@ def run_window(context: dg.AssetExecutionContext) -> DateWindow:
     """Return the business dates of the run, both inclusive."""
     keys = sorted(context.partition_keys)
     return DateWindow(date.fromisoformat(keys[0]), date.fromisoformat(keys[-1]))
+
+
+def per_task(
+    frame: SparkFrame, function: Callable[[pl.DataFrame], pl.DataFrame], columns: tuple[Column, ...]
+) -> SparkFrame:
+    """Run a domain function that looks at each row alone, on all rows of a task at once, without a shuffle.
+
+    Args:
+        frame: what the function takes.
+        function: a pure function on Polars frames.
+        columns: what it returns.
+    """
+    schema = arrow_schema(columns)
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rows = list(batches)
+        if rows:
+            yield from to_arrow(function(pl.DataFrame(pa.Table.from_batches(rows))), schema).to_batches()
+
+    return frame.mapInArrow(run, spark_schema(columns))
 
 
 def per_store_pair(

@@ -1,23 +1,27 @@
 """The core layer: cleansed facts by the store's local business date, each event once.
 
-Does not belong here: the arithmetic of the stock ledger and of daily sales (`domain`).
+Does not belong here: which messages are a day's events (`assets.events`), which of them can be trusted and the
+arithmetic of the stock ledger and of daily sales (`domain`).
 """
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import reduce
 from typing import Final
 
 import dagster as dg
 import polars as pl
-from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from retail_assets.assets.common import lake_asset, per_store_pair, run_window
+from retail_assets.assets.common import lake_asset, per_store_pair, per_task, run_window
+from retail_assets.assets.events import Clock, filed_events
+from retail_assets.contracts.events import INVENTORY_UPDATE, SALES_TRANSACTION
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
+    CORE_LIST_PRICES,
+    CORE_QUARANTINE,
     CORE_SALES_LINES,
     RAW_IMPORTED_SALES,
     RAW_INVENTORY_UPDATES,
@@ -28,13 +32,17 @@ from retail_assets.contracts.tables import (
     REFERENCE_STORES,
     Table,
 )
+from retail_assets.contracts.thresholds import Quarantine, load_thresholds
+from retail_assets.contracts.types import MONEY, spark_type
 from retail_assets.domain.imported import imported_daily_sales, inventory_with_imports
 from retail_assets.domain.ledger import inventory_daily as ledger_by_day
+from retail_assets.domain.prices import with_price_changes
 from retail_assets.domain.sales import daily_sales as sales_by_day
+from retail_assets.domain.trust import JUDGED_LINES, JUDGED_MOVEMENTS, LINES, MOVEMENTS, judged_lines, judged_movements
 from retail_assets.io_managers.delta import COMMIT_METADATA, days, read_table, row_counts
 from retail_assets.io_managers.frames import DateWindow
 from retail_assets.partitions import business_dates
-from retail_assets.resources.coverage import Coverage
+from retail_assets.resources.coverage import Coverage, made_from, read_coverage
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.progress import read_progress
 from retail_assets.resources.retention import first_whole_day
@@ -48,97 +56,107 @@ def _key(table: Table) -> dg.AssetKey:
     return dg.AssetKey(table.key)
 
 
-def accepted_events(raw: SparkFrame, stores: pl.DataFrame, window: DateWindow, id_field: str) -> SparkFrame:
-    """Return the accepted events of some business dates, each once.
+_OF_LINES: Final = {
+    "stores": dg.AssetIn(key=_key(REFERENCE_STORES)),
+    "prices": dg.AssetIn(key=_key(CORE_LIST_PRICES)),
+    "promotions": dg.AssetIn(key=_key(REFERENCE_PROMOTIONS)),
+}
+
+
+def filed_baskets(raw: SparkFrame, window: DateWindow, stores: pl.DataFrame) -> SparkFrame:
+    """Return the lines of the baskets of some business dates, repeats among them.
 
     Args:
-        raw: a raw table.
-        stores: master data of the stores, for their time zones.
+        raw: `raw/sales_transactions`.
         window: business dates, both inclusive.
-        id_field: the field by which a repeated message is known; the first one to arrive counts.
+        stores: `reference/stores`.
 
     Returns:
-        The event's rows with `business_date` and `local_time`.
+        One row per line: columns `LINES` and `is_repeat`.
     """
-    # A business date lies in at most two UTC dates; reading one day more on each side prunes the rest of the history.
-    nearby = F.col("event_date").between(
-        F.lit(window.first - timedelta(days=1)), F.lit(window.last + timedelta(days=1))
-    )
-    accepted = once_each(raw.where(nearby & F.col("rejection").isNull()), id_field)
-    zones = accepted.sparkSession.createDataFrame(
-        list(stores.select("store_id", "time_zone").iter_rows()), "store_id string, zone string"
-    )
+    events = filed_events(raw, stores, window, SALES_TRANSACTION, Clock.of(_limits()))
+    lines = events.withColumn("line", F.explode("lines"))
+    of_line = ("line_no", "product_id", "quantity", "unit_price", "discount")
+    for name in of_line:
+        lines = lines.withColumn(name, F.col(f"line.{name}"))
     return (
-        accepted.join(F.broadcast(zones), "store_id", "left")
-        .withColumn("local_time", _local_time(stores["time_zone"].unique().sort().to_list()))
-        .withColumn("business_date", F.to_date("local_time"))
-        .where(F.col("business_date").between(F.lit(window.first), F.lit(window.last)))
-        .drop("zone")
+        lines.withColumn("till_promotion_id", F.col("line.promotion_id"))
+        .withColumn("business_hour", F.hour("local_time"))
+        .select(*(column.name for column in LINES), "is_repeat")
     )
 
 
-def _local_time(zones: Sequence[str]) -> SparkColumn:
-    """Return `occurred_at` on the wall clock of the column `zone`; of the retailer's own zone where it is null.
+def filed_movements(raw: SparkFrame, window: DateWindow, stores: pl.DataFrame) -> SparkFrame:
+    """Return the stock movements of some business dates, repeats among them: columns `MOVEMENTS` and `is_repeat`.
 
-    Spark looks a zone up by its name for every row, unless the name is a literal: a branch per zone takes half as long.
+    Args:
+        raw: `raw/inventory_updates`.
+        window: business dates, both inclusive.
+        stores: `reference/stores`.
     """
-    local = F.from_utc_timestamp("occurred_at", get_settings().time_zone)
-    for zone in zones:
-        local = F.when(F.col("zone") == zone, F.from_utc_timestamp("occurred_at", zone)).otherwise(local)
-    return local
+    events = filed_events(raw, stores, window, INVENTORY_UPDATE, Clock.of(_limits()))
+    return events.select(*(column.name for column in MOVEMENTS), "is_repeat")
 
 
-def once_each(events: SparkFrame, id_field: str) -> SparkFrame:
-    """Return the events without those that arrived before under the same id.
+def once_each(events: SparkFrame) -> SparkFrame:
+    """Return filed events without repeats."""
+    return events.where(~F.col("is_repeat")).drop("is_repeat")
 
-    Only the ids are shuffled, and the few that are there twice go to all workers: sorting whole events by id would cost
-    more than everything else that is done with them.
-    """
-    arrival = F.struct("kafka_partition", "kafka_offset")
-    repeated = (events.groupBy(id_field).agg(F.count(F.lit(1)).alias("copies"), F.min(arrival).alias("first"))).where(
-        "copies > 1"
-    )
-    return (
-        events.join(F.broadcast(repeated), id_field, "left")
-        .where(F.col("first").isNull() | (arrival == F.col("first")))
-        .drop("copies", "first")
-    )
+
+def judged_sales(
+    raw: SparkFrame, window: DateWindow, stores: pl.DataFrame, prices: pl.DataFrame, promotions: pl.DataFrame
+) -> SparkFrame:
+    """Return the lines of the baskets of some business dates, each once and judged: columns `JUDGED_LINES`."""
+    limits = _limits()
+
+    def judged(lines: pl.DataFrame) -> pl.DataFrame:
+        return judged_lines(lines, stores, prices, promotions, limits)
+
+    return per_task(once_each(filed_baskets(raw, window, stores)), judged, JUDGED_LINES)
+
+
+def _limits() -> Quarantine:
+    return load_thresholds(get_settings().thresholds_file).quarantine
+
+
+@lake_asset(
+    CORE_LIST_PRICES,
+    kinds={"polars", "deltalake"},
+    ins={"products": dg.AssetIn(key=_key(REFERENCE_PRODUCTS))},
+)
+def list_prices(lake: LakeResource, products: pl.DataFrame) -> pl.DataFrame:
+    """Keep since when each list price holds: the master data tell one price and no date."""
+    return with_price_changes(lake.read(CORE_LIST_PRICES), products, _written_on(lake, REFERENCE_PRODUCTS))
+
+
+def _written_on(lake: LakeResource, table: Table) -> date:
+    """Return the retailer's date on which a table was last written; today, where it never was."""
+    delta = lake.delta(table)
+    now = datetime.now(UTC) if delta is None else datetime.fromtimestamp(delta.history(1)[0]["timestamp"] / 1000, UTC)
+    return now.astimezone(get_settings().zone).date()
 
 
 @lake_asset(
     CORE_SALES_LINES,
-    kinds={"spark", "deltalake"},
+    kinds={"spark", "polars", "deltalake"},
     partitions_def=business_dates(get_settings()),
     backfill_policy=_BACKFILL,
     deps=[_key(RAW_SALES_TRANSACTIONS)],
-    ins={"stores": dg.AssetIn(key=_key(REFERENCE_STORES))},
+    ins=_OF_LINES,
 )
 def sales_lines(
-    context: dg.AssetExecutionContext, spark: SparkResource, lake: LakeResource, stores: pl.DataFrame
+    context: dg.AssetExecutionContext,
+    spark: SparkResource,
+    lake: LakeResource,
+    stores: pl.DataFrame,
+    prices: pl.DataFrame,
+    promotions: pl.DataFrame,
 ) -> SparkFrame:
-    """Explode baskets into lines, once each, signed by kind."""
+    """Explode baskets into lines, once each, signed by kind, with list price and promotion as of their date."""
     window = run_window(context)
-    transactions = _covered(context, spark, lake, RAW_SALES_TRANSACTIONS, window)
-    events = accepted_events(transactions, stores, window, "transaction_id")
-    lines = events.select("*", F.explode("lines").alias("line"))
-    sign = F.when(F.col("kind") == "sale", 1).otherwise(-1)
-    gross = F.col("line.quantity") * F.col("line.unit_price")
-    return lines.select(
-        "transaction_id",
-        F.col("line.line_no").alias("line_no"),
-        "store_id",
-        "register_id",
-        F.col("line.product_id").alias("product_id"),
-        "occurred_at",
-        F.hour("local_time").alias("business_hour"),
-        "kind",
-        (F.col("line.quantity") * sign).alias("units"),
-        F.col("line.unit_price").alias("unit_price"),
-        F.col("line.discount").alias("discount"),
-        ((gross - F.col("line.discount")) * sign).alias("revenue"),
-        F.col("line.promotion_id").alias("promotion_id"),
-        "business_date",
-    )
+    raw = _covered(context, spark, lake, RAW_SALES_TRANSACTIONS, window)
+    lines = judged_sales(raw, window, stores, prices, promotions)
+    return lines.where(F.col("reason").isNull()).select(*CORE_SALES_LINES.column_names)
 
 
 @lake_asset(
@@ -158,17 +176,13 @@ def inventory_daily(
     """Keep the stock ledger by day, from the movements and the closing stock of the day before."""
     window = run_window(context)
     dates = list(days(window))
-    movements = _covered(context, spark, lake, RAW_INVENTORY_UPDATES, window)
-    events = accepted_events(movements, stores, window, "event_id").select(
-        "store_id",
-        "product_id",
-        "occurred_at",
-        "business_date",
-        "movement",
-        "quantity_delta",
-        "on_hand_after",
-        "event_id",
-    )
+    raw = _covered(context, spark, lake, RAW_INVENTORY_UPDATES, window)
+    events = once_each(filed_movements(raw, window, stores))
+    limits = _limits()
+
+    def trusted(movements: pl.DataFrame) -> pl.DataFrame:
+        return judged_movements(movements, stores, limits).filter(pl.col("reason").is_null())
+
     before = window.first - timedelta(days=1)
     _require_day_before(lake, before)
     opening = (
@@ -181,15 +195,63 @@ def inventory_daily(
     if imported is None:
 
         def by_day(store_movements: pl.DataFrame, store_opening: pl.DataFrame) -> pl.DataFrame:
-            return ledger_by_day(store_movements, store_opening, stores, dates)
+            return ledger_by_day(trusted(store_movements), store_opening, stores, dates)
 
         return per_store_pair(events, opening, by_day, CORE_INVENTORY_DAILY)
 
     def with_imports(store_rows: pl.DataFrame, store_opening: pl.DataFrame) -> pl.DataFrame:
         movements, told = _apart(store_rows)
-        return inventory_with_imports(movements, told, store_opening, stores, dates)
+        return inventory_with_imports(trusted(movements), told, store_opening, stores, dates)
 
     return per_store_pair(_together(events, imported), opening, with_imports, CORE_INVENTORY_DAILY)
+
+
+@lake_asset(
+    CORE_QUARANTINE,
+    kinds={"spark", "polars", "deltalake"},
+    partitions_def=business_dates(get_settings()),
+    backfill_policy=_BACKFILL,
+    deps=[_key(table) for table in (RAW_SALES_TRANSACTIONS, RAW_INVENTORY_UPDATES, CORE_SALES_LINES)]
+    + [_key(CORE_INVENTORY_DAILY)],
+    ins=_OF_LINES,
+)
+def quarantine(
+    context: dg.AssetExecutionContext,
+    spark: SparkResource,
+    lake: LakeResource,
+    stores: pl.DataFrame,
+    prices: pl.DataFrame,
+    promotions: pl.DataFrame,
+) -> SparkFrame:
+    """Keep what the facts of the days left out because it can't be trusted, and why.
+
+    Made from the very offsets that the facts were made from, so that the books of a day close whatever arrives
+    meanwhile.
+    """
+    window, limits = run_window(context), _limits()
+
+    def movements_judged(movements: pl.DataFrame) -> pl.DataFrame:
+        return judged_movements(movements, stores, limits)
+
+    parts = []
+    for raw, span in as_made(spark.spark_session, lake, RAW_SALES_TRANSACTIONS, CORE_SALES_LINES, window):
+        lines = judged_sales(raw, span, stores, prices, promotions)
+        parts.append(lines.withColumn("event_id", F.col("transaction_id")))
+    for raw, span in as_made(spark.spark_session, lake, RAW_INVENTORY_UPDATES, CORE_INVENTORY_DAILY, window):
+        movements = per_task(once_each(filed_movements(raw, span, stores)), movements_judged, JUDGED_MOVEMENTS)
+        nothing = F.lit(None).cast(spark_type(MONEY))
+        parts.append(
+            movements.withColumns(
+                {
+                    "line_no": F.lit(0),
+                    "kind": F.col("movement"),
+                    "units": F.col("quantity_delta"),
+                    **dict.fromkeys(("unit_price", "discount", "revenue"), nothing),
+                }
+            )
+        )
+    kept_out = [part.where(F.col("reason").isNotNull()).select(*CORE_QUARANTINE.column_names) for part in parts]
+    return reduce(SparkFrame.unionByName, kept_out)
 
 
 @lake_asset(
@@ -201,11 +263,13 @@ def inventory_daily(
         "lines": dg.AssetIn(key=_key(CORE_SALES_LINES)),
         "inventory": dg.AssetIn(key=_key(CORE_INVENTORY_DAILY)),
         "products": dg.AssetIn(key=_key(REFERENCE_PRODUCTS)),
+        "prices": dg.AssetIn(key=_key(CORE_LIST_PRICES)),
         "promotions": dg.AssetIn(key=_key(REFERENCE_PROMOTIONS)),
         "stores": dg.AssetIn(key=_key(REFERENCE_STORES)),
         "assortment": dg.AssetIn(key=_key(REFERENCE_ASSORTMENT)),
     },
-    deps=[_key(RAW_IMPORTED_SALES)],
+    # Nothing is summed before it is known that every event is either a fact or in quarantine.
+    deps=[_key(RAW_IMPORTED_SALES), _key(CORE_QUARANTINE)],
 )
 def daily_sales(
     context: dg.AssetExecutionContext,
@@ -213,6 +277,7 @@ def daily_sales(
     lines: SparkFrame,
     inventory: SparkFrame,
     products: pl.DataFrame,
+    prices: pl.DataFrame,
     promotions: pl.DataFrame,
     stores: pl.DataFrame,
     assortment: pl.DataFrame,
@@ -227,7 +292,7 @@ def daily_sales(
     if imported is None:
 
         def by_day(store_lines: pl.DataFrame, store_inventory: pl.DataFrame) -> pl.DataFrame:
-            return sales_by_day(store_lines, store_inventory, products, promotions, stores, assortment)
+            return sales_by_day(store_lines, store_inventory, products, prices, promotions, stores, assortment)
 
         return per_store_pair(sold, carried, by_day, CORE_DAILY_SALES)
 
@@ -237,9 +302,15 @@ def daily_sales(
         return pl.concat(
             [
                 sales_by_day(
-                    tills.filter(of_tills), store_inventory.filter(of_tills), products, promotions, stores, assortment
+                    tills.filter(of_tills),
+                    store_inventory.filter(of_tills),
+                    products,
+                    prices,
+                    promotions,
+                    stores,
+                    assortment,
                 ),
-                imported_daily_sales(told, assortment, products, promotions, stores),
+                imported_daily_sales(told, assortment, prices, promotions, stores),
             ]
         )
 
@@ -283,9 +354,9 @@ def _apart(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _covered(
     context: dg.AssetExecutionContext, spark: SparkResource, lake: LakeResource, raw: Table, window: DateWindow
 ) -> SparkFrame:
-    """Return a raw table, and note in the day's commit up to which offsets it was read.
+    """Return what a raw table holds now, and note in the day's commit up to which offsets that is.
 
-    The offsets are asked for first: what is appended meanwhile may be read, but doesn't count as read.
+    What is appended meanwhile isn't read, so that the commit says exactly what the day was made from.
 
     Raises:
         dg.Failure: the raw layer no longer has all events of a day; made of the others, the day would lose them.
@@ -296,9 +367,19 @@ def _covered(
             f"the events before {first} are no longer kept (RETAIL_KEEP_RAW_DAYS), so {window.first} can't be made "
             "again; what the core layer has of it stays as it is"
         )
-    held = read_progress(lake.delta(raw)).held
-    context.add_output_metadata({COMMIT_METADATA: Coverage(window.first, window.last, held).text()})
-    return read_table(spark.spark_session, lake, raw)
+    coverage = Coverage(window.first, window.last, read_progress(lake.delta(raw)).held)
+    context.add_output_metadata({COMMIT_METADATA: coverage.text()})
+    return read_table(spark.spark_session, lake, raw).where(coverage.condition)
+
+
+def as_made(
+    spark: SparkSession, lake: LakeResource, raw: Table, core: Table, window: DateWindow
+) -> list[tuple[SparkFrame, DateWindow]]:
+    """Return what the days of a core table were made from: rows of the raw table, by stretches of days."""
+    delta = lake.delta(core)
+    stretches = made_from([] if delta is None else read_coverage(delta), window.first, window.last)
+    rows = read_table(spark, lake, raw)
+    return [(rows.where(made.condition), DateWindow(made.first, made.last)) for made in stretches]
 
 
 def _require_day_before(lake: LakeResource, before: date) -> None:
@@ -313,4 +394,4 @@ def _require_day_before(lake: LakeResource, before: date) -> None:
 
 def core_assets() -> list[dg.AssetsDefinition]:
     """Return the assets of the core layer."""
-    return [sales_lines, inventory_daily, daily_sales]
+    return [list_prices, sales_lines, inventory_daily, quarantine, daily_sales]

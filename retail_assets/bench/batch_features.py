@@ -44,6 +44,8 @@ def make_daily_sales(lake: Path, stores: int, products: int, days: int) -> int:
                     "units": units,
                     "revenue": units * 2.0,
                     "unit_price": np.full(size, 2.0),
+                    "list_price": np.full(size, 2.0),
+                    "promotion_id": pl.repeat(None, size, dtype=pl.String, eager=True),
                     "discount_share": np.zeros(size),
                     "on_promotion": rng.random(size) < 0.02,  # noqa: PLR2004 - a usual share
                     "stockout_hours": np.where(rng.random(size) < 0.05, 4.0, 0.0),  # noqa: PLR2004 - likewise

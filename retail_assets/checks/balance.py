@@ -1,14 +1,31 @@
-"""Blocking checks that the books balance between layers: no unit is lost or made on the way to the warehouse."""
+"""Blocking checks that the books balance between layers: no event and no unit is lost or made on the way.
 
+Does not belong here: whether the numbers are plausible (`statistical`).
+"""
+
+from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
+from typing import Final
 
 import dagster as dg
-from pyspark.sql import Window
+from pyspark.sql import DataFrame as SparkFrame
+from pyspark.sql import SparkSession, Window
 from pyspark.sql import functions as F
 
-from retail_assets.assets.core import imported_days
-from retail_assets.checks.scope import run_dates
-from retail_assets.contracts.tables import CORE_DAILY_SALES, CORE_INVENTORY_DAILY, CORE_SALES_LINES, Table
+from retail_assets.assets.core import as_made, filed_baskets, filed_movements, imported_days
+from retail_assets.checks.results import result
+from retail_assets.checks.scope import held_dates, run_dates
+from retail_assets.contracts.tables import (
+    CORE_DAILY_SALES,
+    CORE_INVENTORY_DAILY,
+    CORE_QUARANTINE,
+    CORE_SALES_LINES,
+    RAW_INVENTORY_UPDATES,
+    RAW_SALES_TRANSACTIONS,
+    REFERENCE_STORES,
+    Table,
+)
 from retail_assets.io_managers.delta import read_table
 from retail_assets.io_managers.frames import DateWindow
 from retail_assets.resources.clickhouse import ClickHouseResource
@@ -40,10 +57,162 @@ def _totals(
 
 
 def _compared(here: tuple[str, str], there: tuple[str, str], source: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
+    units, revenue = here
+    return result(
         passed=here == there,
-        metadata={"units": here[0], "revenue": here[1], f"{source}_units": there[0], f"{source}_revenue": there[1]},
-        description=None if here == there else f"units and revenue are {here}, but {there} in {source}",
+        sentence=f"{units} units and {revenue} of revenue, as in {source}"
+        if here == there
+        else f"units and revenue are {here}, but {there} in {source}",
+        observed=float(units),
+        expected=float(there[0]),
+        threshold=0,
+        metadata={"units": units, "revenue": revenue, f"{source}_units": there[0], f"{source}_revenue": there[1]},
+    )
+
+
+@dataclass(frozen=True)
+class Count:
+    """Events and the units that they move."""
+
+    events: int
+    units: Decimal
+
+    @classmethod
+    def of(cls, frame: SparkFrame, units: str, *conditions: str) -> "tuple[Count, ...]":
+        """Count the rows for which each SQL condition holds, and sum an SQL expression over them, in one pass."""
+        sums = [
+            part
+            for condition in conditions
+            for part in (
+                F.expr(f"count_if({condition})"),
+                F.expr(f"coalesce(sum({units}) FILTER (WHERE {condition}), 0)"),
+            )
+        ]
+        row = frame.agg(*sums).collect()[0]
+        return tuple(cls(int(row[n]), Decimal(row[n + 1])) for n in range(0, len(row), 2))
+
+    def __add__(self, other: "Count") -> "Count":
+        """Add up both."""
+        return Count(self.events + other.events, self.units + other.units)
+
+    def __str__(self) -> str:
+        """Return both as people read them."""
+        return f"{self.events:,} with {self.units:,.3f} units"
+
+
+_NOTHING: Final = Count(0, Decimal(0))
+
+
+@dataclass(frozen=True)
+class Books:
+    """Where the events of some days went.
+
+    Attributes:
+        what: what is counted, in the plural.
+        raw: what the raw table holds of the days, as far as the facts were made from it.
+        core: what the facts hold; of stock movements the units alone are known there.
+        repeats: what came again and was left out.
+        quarantined: what was kept out.
+    """
+
+    what: str
+    raw: Count
+    core: Count
+    repeats: Count
+    quarantined: Count
+
+    @property
+    def balance(self) -> bool:
+        """Whether nothing is missing and nothing too much."""
+        there = self.core + self.repeats + self.quarantined
+        return self.raw == there
+
+    def __str__(self) -> str:
+        """Return one line that tells all."""
+        return (
+            f"{self.what}: {self.raw} in raw, {self.core} in core, {self.repeats} came again, "
+            f"{self.quarantined} in quarantine"
+        )
+
+
+def sales_books(spark: SparkSession, lake: LakeResource, window: DateWindow) -> Books:
+    """Count where the lines of the baskets of some business dates went."""
+    raw = repeats = _NOTHING
+    signed = "CASE kind WHEN 'sale' THEN quantity ELSE -quantity END"
+    stores = lake.read(REFERENCE_STORES)
+    for rows, span in as_made(spark, lake, RAW_SALES_TRANSACTIONS, CORE_SALES_LINES, window):
+        filed = filed_baskets(rows, span, stores)
+        whole, again = Count.of(filed, signed, "true", "is_repeat")
+        raw, repeats = raw + whole, repeats + again
+    days = window.where("business_date")
+    (core,) = Count.of(read_table(spark, lake, CORE_SALES_LINES).where(days), "units", "true")
+    (kept_out,) = Count.of(read_table(spark, lake, CORE_QUARANTINE).where(days), "units", "line_no > 0")
+    return Books("lines of baskets", raw, core, repeats, kept_out)
+
+
+def stock_books(spark: SparkSession, lake: LakeResource, window: DateWindow) -> Books:
+    """Count where the stock movements of some business dates went; without a store's days that an import tells of."""
+    imported = imported_days(spark, lake, window)
+
+    def of_tills(frame: SparkFrame) -> SparkFrame:
+        if imported is None:
+            return frame
+        told = imported.select("store_id", "business_date").distinct()
+        return frame.join(F.broadcast(told), ["store_id", "business_date"], "left_anti")
+
+    raw = repeats = _NOTHING
+    stores = lake.read(REFERENCE_STORES)
+    for rows, span in as_made(spark, lake, RAW_INVENTORY_UPDATES, CORE_INVENTORY_DAILY, window):
+        filed = of_tills(filed_movements(rows, span, stores))
+        whole, again = Count.of(filed, "quantity_delta", "true", "is_repeat")
+        raw, repeats = raw + whole, repeats + again
+    days = window.where("business_date")
+    (kept_out,) = Count.of(of_tills(read_table(spark, lake, CORE_QUARANTINE).where(days)), "units", "line_no = 0")
+    (ledger,) = Count.of(
+        of_tills(read_table(spark, lake, CORE_INVENTORY_DAILY).where(days)), "closing - opening", "true"
+    )
+    # The ledger has days, not movements: what isn't a repeat and isn't in quarantine must show in its units.
+    booked = Count(raw.events - repeats.events - kept_out.events, ledger.units)
+    return Books("stock movements", raw, booked, repeats, kept_out)
+
+
+@dg.asset_check(
+    asset=dg.AssetKey(CORE_QUARANTINE.key),
+    blocking=True,
+    description=(
+        "Every accepted event of the run's days is a fact, a repeat that was dropped, or in quarantine: lines of "
+        "baskets by number and units, stock movements by units. Imported days aside."
+    ),
+)
+def every_event_is_accounted_for(
+    context: dg.AssetCheckExecutionContext, spark: SparkResource, lake: LakeResource
+) -> dg.AssetCheckResult:
+    """Compare the raw tables with facts and quarantine."""
+    window = run_dates(context) or held_dates(lake, CORE_SALES_LINES)
+    if window is None:
+        return result(passed=True, sentence="no day was made yet", observed=0, expected=0, threshold=0)
+    books = [sales_books(spark.spark_session, lake, window), stock_books(spark.spark_session, lake, window)]
+    wrong = [one for one in books if not one.balance]
+    kept_out = sum(one.quarantined.events for one in books)
+    there = [one.core + one.repeats + one.quarantined for one in books]
+    return result(
+        passed=not wrong,
+        sentence="; ".join(str(one) for one in wrong or books)
+        + (
+            ": materialize the days of core/sales_lines, core/inventory_daily and core/quarantine together"
+            * bool(wrong)
+        ),
+        observed=sum(one.events for one in there),
+        expected=sum(one.raw.events for one in books),
+        threshold=0,
+        metadata={
+            "quarantined": kept_out,
+            **{
+                f"{one.what.replace(' ', '_')}_{name}": f"{getattr(one, name)}"
+                for one in books
+                for name in ("raw", "core", "repeats", "quarantined")
+            },
+        },
     )
 
 
@@ -93,12 +262,18 @@ def ledger_balances(
         .agg(F.count_if("off"), F.count_if(F.coalesce("split", F.lit(0) == 1)))
         .collect()[0]
     )
-    return dg.AssetCheckResult(
-        passed=rows_off == 0 and days_split == 0,
+    sentences = [f"{rows_off} rows don't add up"] * bool(rows_off)
+    if days_split:
+        sentences.append(
+            f"{days_split} rows don't open with what the day before closed with: materialize the later days too"
+        )
+    return result(
+        passed=not sentences,
+        sentence="; ".join(sentences) or "every row adds up and opens with what the day before closed with",
+        observed=rows_off + days_split,
+        expected=0,
+        threshold=0,
         metadata={"rows_off": rows_off, "rows_that_do_not_follow_the_day_before": days_split},
-        description=None
-        if not days_split
-        else f"{days_split} rows don't open with what the day before closed with: materialize the later days too",
     )
 
 
@@ -123,4 +298,4 @@ def balances_with_lake(
 
 def balance_checks() -> list[dg.AssetChecksDefinition]:
     """Return the checks that compare layers."""
-    return [balances_with_sales_lines, ledger_balances, balances_with_lake]
+    return [every_event_is_accounted_for, balances_with_sales_lines, ledger_balances, balances_with_lake]

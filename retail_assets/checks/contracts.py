@@ -11,10 +11,13 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 
+from retail_assets.checks.results import result
 from retail_assets.checks.scope import run_dates
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
+    CORE_LIST_PRICES,
+    CORE_QUARANTINE,
     CORE_SALES_LINES,
     FEATURES_DEMAND,
     FORECASTS_DEMAND_7D,
@@ -34,6 +37,8 @@ CHECKED_TABLES: Final = (
     RAW_DEAD_LETTERS,
     CORE_SALES_LINES,
     CORE_INVENTORY_DAILY,
+    CORE_QUARANTINE,
+    CORE_LIST_PRICES,
     CORE_DAILY_SALES,
     FEATURES_DEMAND,
     FORECASTS_DEMAND_7D,
@@ -125,10 +130,14 @@ def _contract_check(table: Table) -> dg.AssetChecksDefinition:
         rows, broken = broken_rules(frame, table)
         if rows == 0 and table in NEVER_EMPTY and not _may_be_closed(lake, table):
             broken["a day has no rows at all: what it is made from is missing"] = 1
-        return dg.AssetCheckResult(
+        return result(
             passed=not broken,
+            sentence="; ".join(f"{rule}: {count} rows" for rule, count in broken.items())
+            or f"{rows:,} rows keep the contract",
+            observed=sum(broken.values()),
+            expected=0,
+            threshold=0,
             metadata={"rows_checked": rows, "broken_rules": dg.MetadataValue.json(broken)},
-            description="; ".join(f"{rule}: {count} rows" for rule, count in broken.items()) or None,
         )
 
     return contract

@@ -6,6 +6,7 @@ here: noticing a loss (`resources.offsets`) and keeping it (`resources.progress`
 
 import dagster as dg
 
+from retail_assets.checks.results import result
 from retail_assets.contracts.tables import raw_table
 from retail_assets.contracts.topics import EVENT_TOPICS, Topic
 from retail_assets.resources.lake import LakeResource
@@ -28,15 +29,18 @@ def _losses_check(topic: Topic) -> dg.AssetChecksDefinition:
     def no_events_lost(lake: LakeResource) -> dg.AssetCheckResult:
         progress = read_progress(lake.delta(table))
         gaps = progress.open_gaps
-        return dg.AssetCheckResult(
+        lost = sum(gap.offsets for gap in gaps)
+        return result(
             passed=not gaps,
-            severity=dg.AssetCheckSeverity.ERROR,
+            sentence="; ".join(f"lost: {gap}" for gap in gaps) or "no event was lost that nobody knows of",
+            observed=lost,
+            expected=0,
+            threshold=0,
             metadata={
-                "offsets_lost": sum(gap.offsets for gap in gaps),
+                "offsets_lost": lost,
                 "losses": dg.MetadataValue.json([str(gap) for gap in gaps]),
                 "acknowledged": dg.MetadataValue.json([f"{gap}: {gap.note}" for gap in progress.gaps if gap.note]),
             },
-            description="; ".join(f"lost: {gap}" for gap in gaps) or None,
         )
 
     return no_events_lost

@@ -3,20 +3,16 @@
 Non-blocking: a product that is sold before it is in the catalogue is a clerk's delay, no reason to stop the day.
 """
 
-from typing import Final
-
 import dagster as dg
 import polars as pl
 from pyspark.sql import functions as F
 
+from retail_assets.checks.results import NAMED, result
 from retail_assets.checks.scope import run_dates
 from retail_assets.contracts.tables import CORE_DAILY_SALES, REFERENCE_PRODUCTS, REFERENCE_STORES
 from retail_assets.io_managers.delta import read_table
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
-
-#: How many unknown ids are named; the rest is counted.
-_NAMED: Final = 20
 
 
 def unknown_ids(sales: pl.DataFrame, known: pl.DataFrame, id_column: str) -> pl.DataFrame:
@@ -54,21 +50,26 @@ def known_products_and_stores(
     by_series = pl.DataFrame(sums.toArrow())
     metadata: dict[str, dg.MetadataValue] = {}
     sentences = []
+    found = 0
     for table, id_column in ((REFERENCE_PRODUCTS, "product_id"), (REFERENCE_STORES, "store_id")):
         by_id = by_series.group_by(id_column).agg(pl.col("rows", "units").sum())
         unknown = unknown_ids(by_id, lake.read(table, columns=[id_column]), id_column)
         rows, units = int(unknown["rows"].sum()), float(unknown["units"].sum())
         metadata[f"unknown_{table.name}"] = dg.MetadataValue.int(unknown.height)
         metadata[f"rows_of_unknown_{table.name}"] = dg.MetadataValue.int(rows)
+        found += unknown.height
         if not unknown.is_empty():
-            named = ", ".join(unknown[id_column].head(_NAMED))
-            more = f" and {unknown.height - _NAMED:,} more" if unknown.height > _NAMED else ""
+            named = ", ".join(unknown[id_column].head(NAMED))
+            more = f" and {unknown.height - NAMED:,} more" if unknown.height > NAMED else ""
             sentences.append(
                 f"{unknown.height:,} unknown {table.name} with {rows:,} rows and {units:,.0f} units: {named}{more}"
             )
-    return dg.AssetCheckResult(
+    return result(
         passed=not sentences,
-        severity=dg.AssetCheckSeverity.WARN,
+        sentence="; ".join(sentences) or "every product and store is in the master data",
+        warns=True,
+        observed=found,
+        expected=0,
+        threshold=0,
         metadata=metadata,
-        description="; ".join(sentences) or None,
     )

@@ -15,12 +15,12 @@ from retail_assets.contracts.tables import (
     CORE_INVENTORY_DAILY,
     RAW_IMPORTED_SALES,
     REFERENCE_ASSORTMENT,
-    REFERENCE_PRODUCTS,
 )
 from retail_assets.contracts.types import MONEY, QUANTITY, Column
 from retail_assets.domain.frames import SERIES, columns_of, conform, typed
 from retail_assets.domain.ledger import inventory_daily
-from retail_assets.domain.promotions import discounts_by_day
+from retail_assets.domain.prices import with_list_price
+from retail_assets.domain.promotions import deepest_by_day
 from retail_assets.domain.trading import trading_hours
 
 _KEYS: Final = (*SERIES, "business_date")
@@ -28,7 +28,6 @@ _ROWS: Final = columns_of(
     RAW_IMPORTED_SALES, *_KEYS, "units", "unit_price", "revenue", "on_promotion", "on_hand", "stockout_hours"
 )
 _ASSORTMENT: Final = columns_of(REFERENCE_ASSORTMENT, *SERIES, "listed_from", "listed_until")
-_PRODUCTS: Final = columns_of(REFERENCE_PRODUCTS, "product_id", "list_price")
 _OPENING: Final = (
     *columns_of(CORE_INVENTORY_DAILY, *SERIES),
     Column("on_hand", QUANTITY, "Units on hand at the end of the day before.", unit="units"),
@@ -67,7 +66,7 @@ def _days_on_sale(rows: pl.DataFrame, assortment: pl.DataFrame) -> pl.DataFrame:
 def imported_daily_sales(
     imported: pl.DataFrame,
     assortment: pl.DataFrame,
-    products: pl.DataFrame,
+    prices: pl.DataFrame,
     promotions: pl.DataFrame,
     stores: pl.DataFrame,
 ) -> pl.DataFrame:
@@ -80,7 +79,7 @@ def imported_daily_sales(
     Args:
         imported: `raw/imported_sales` of the dates wanted.
         assortment: `reference/assortment`.
-        products: `reference/products`.
+        prices: `core/list_prices`.
         promotions: `reference/promotions`.
         stores: `reference/stores`.
 
@@ -94,7 +93,6 @@ def imported_daily_sales(
     if rows.is_empty():
         return conform(pl.DataFrame(schema=dict.fromkeys(CORE_DAILY_SALES.column_names, pl.Null)), CORE_DAILY_SALES)
     dates = rows["business_date"].unique().sort().to_list()
-    prices = typed(products, _PRODUCTS).unique("product_id", keep="first", maintain_order=True)
     number = {name: pl.col(name).cast(pl.Float64) for name in ("units", "unit_price", "revenue", "list_price")}
     promoted = pl.coalesce("on_promotion", pl.col("discount_share").is_not_null())
     share = pl.when(promoted).then(pl.col("discount_share").fill_null(0.0)).otherwise(0.0)
@@ -105,10 +103,9 @@ def imported_daily_sales(
         0.0,
     ).round(MONEY.scale)
     full = (
-        _days_on_sale(rows, assortment)
-        .join(prices, on="product_id", how="left")
+        with_list_price(_days_on_sale(rows, assortment), prices)
         .join(
-            discounts_by_day(promotions, dates[0], dates[-1]),
+            deepest_by_day(promotions, dates[0], dates[-1]),
             left_on=_KEYS,
             right_on=(*SERIES, "date"),
             how="left",
@@ -118,7 +115,12 @@ def imported_daily_sales(
             on=["store_id", "business_date"],
             how="left",
         )
-        .with_columns(on_promotion=promoted, discount_share=share, unit_price=price)
+        .with_columns(
+            on_promotion=promoted,
+            discount_share=share,
+            unit_price=price,
+            promotion_id=pl.when(promoted).then("promotion_id"),
+        )
         .with_columns(
             revenue=pl.coalesce(number["revenue"], (number["units"] * pl.col("unit_price")).round(MONEY.scale)),
             open_hours=pl.col("open_hours").fill_null(0.0),

@@ -17,19 +17,21 @@ from retail_assets.contracts.tables import (
 from retail_assets.contracts.types import MONEY
 from retail_assets.domain.frames import SERIES, columns_of, conform, typed
 from retail_assets.domain.imported import days_listed
-from retail_assets.domain.promotions import discounts_by_day
+from retail_assets.domain.prices import with_list_price
+from retail_assets.domain.promotions import deepest_by_day
 from retail_assets.domain.trading import trading_hours
 
 _KEYS: Final = (*SERIES, "business_date")
 _LINES: Final = columns_of(CORE_SALES_LINES, *_KEYS, "units", "revenue")
 _INVENTORY: Final = columns_of(CORE_INVENTORY_DAILY, *_KEYS, "stockout_hours")
-_PRODUCTS: Final = columns_of(REFERENCE_PRODUCTS, "product_id", "list_price", "discontinued_on")
+_PRODUCTS: Final = columns_of(REFERENCE_PRODUCTS, "product_id", "discontinued_on")
 
 
 def daily_sales(
     lines: pl.DataFrame,
     inventory: pl.DataFrame,
     products: pl.DataFrame,
+    prices: pl.DataFrame,
     promotions: pl.DataFrame,
     stores: pl.DataFrame,
     assortment: pl.DataFrame | None = None,
@@ -45,6 +47,7 @@ def daily_sales(
         lines: `core/sales_lines`: units and revenue are net, negative for returns and voids.
         inventory: `core/inventory_daily`, of the dates wanted.
         products: `reference/products`.
+        prices: `core/list_prices`.
         promotions: `reference/promotions`.
         stores: `reference/stores`.
         assortment: `reference/assortment`.
@@ -52,14 +55,15 @@ def daily_sales(
     Returns:
         `core/daily_sales`, exactly. unit_price (money per unit) is revenue over units, to the cent, where units were
         sold and their revenue isn't negative; elsewhere the price asked, list price less discount; 0 for a product
-        that the catalogue lacks. stockout_hours is 0 where the ledger has no row, open_hours 0 for an unknown store.
+        whose price nobody told. List price and promotion are those of the business date, whenever this runs.
+        stockout_hours is 0 where the ledger has no row, open_hours 0 for an unknown store.
 
     Raises:
         ValueError: a store closes before it opens.
     """
     sold = typed(lines, _LINES).group_by(_KEYS).agg(pl.col("units").sum(), pl.col("revenue").sum())
-    prices = typed(products, _PRODUCTS).unique("product_id", keep="first", maintain_order=True)
-    ended = prices.filter(pl.col("discontinued_on").is_not_null()).select("product_id", "discontinued_on")
+    catalogue = typed(products, _PRODUCTS).unique("product_id", keep="first", maintain_order=True)
+    ended = catalogue.filter(pl.col("discontinued_on").is_not_null())
     carried = (
         typed(inventory, _INVENTORY)
         .join(ended, on="product_id", how="left")
@@ -75,13 +79,13 @@ def daily_sales(
         return conform(pl.DataFrame(schema=dict.fromkeys(CORE_DAILY_SALES.column_names, pl.Null)), CORE_DAILY_SALES)
 
     dates = keys["business_date"].unique().sort().to_list()
-    discounts = discounts_by_day(promotions, dates[0], dates[-1])
+    discounts = deepest_by_day(promotions, dates[0], dates[-1])
     hours = trading_hours(stores, dates).select("store_id", "business_date", "open_hours")
     rows = (
-        keys.join(sold, on=_KEYS, how="left")
+        with_list_price(keys, prices)
+        .join(sold, on=_KEYS, how="left")
         .join(carried, on=_KEYS, how="left")
         .join(discounts, left_on=_KEYS, right_on=(*SERIES, "date"), how="left")
-        .join(prices, on="product_id", how="left")
         .join(hours, on=["store_id", "business_date"], how="left")
         .with_columns(
             pl.col("units", "revenue").fill_null(0),

@@ -118,7 +118,8 @@ class SparkDeltaIOManager(dg.ConfigurableIOManager):
             writer = writer.partitionBy(table.partition_by)
         if window is not None:
             # Delta refuses rows outside of the condition, so a day can't be written by another day's run.
-            writer = writer.option("replaceWhere", window.where(partition_column(table)))
+            # A table of an earlier release lacks the columns that the contract has got since; they are null there.
+            writer = writer.option("replaceWhere", window.where(partition_column(table))).option("mergeSchema", "true")
         else:
             writer = writer.option("overwriteSchema", "true")
         writer.save(self.lake.uri(table.path))

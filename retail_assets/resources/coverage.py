@@ -7,7 +7,7 @@ runs (`sensors`).
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Final
@@ -38,6 +38,12 @@ class Coverage:
     first: date
     last: date
     held: Mapping[int, int]
+
+    @property
+    def condition(self) -> str:
+        """What holds of the rows of the raw table that it was made from, in SQL; rows loaded in bulk always count."""
+        beyond = [f"(kafka_partition = {number} AND kafka_offset >= {end})" for number, end in self.held.items()]
+        return f"NOT ({' OR '.join(beyond)})" if beyond else "true"
 
     def text(self) -> str:
         """Return it as the metadata of a commit."""
@@ -98,6 +104,28 @@ def _covers(delta: DeltaTable) -> list[tuple[datetime, Coverage]]:
                 cover = Coverage(date.fromisoformat(entry["first"]), date.fromisoformat(entry["last"]), held)
                 found.append((committed_at(commit), cover))
     return found
+
+
+def made_from(coverage: list[Coverage], first: date, last: date) -> list[Coverage]:
+    """Return what days were made from, in order: one entry for each stretch of days that one commit wrote.
+
+    Args:
+        coverage: of the core table's commits, newest first; of several that wrote a day the newest counts.
+        first: first business date.
+        last: last business date, inclusive.
+
+    Returns:
+        Stretches without gap from `first` to `last`. Days that no commit tells of have no bounds: all events count.
+    """
+    stretches: list[Coverage] = []
+    for day in (first + timedelta(days=number) for number in range((last - first).days + 1)):
+        held = next((cover.held for cover in coverage if cover.first <= day <= cover.last), {})
+        before = stretches[-1] if stretches else None
+        if before is not None and before.held == held:
+            stretches[-1] = replace(before, last=day)
+        else:
+            stretches.append(Coverage(day, day, held))
+    return stretches
 
 
 def stale_days(arrivals: pl.DataFrame, coverage: list[Coverage], written: set[date]) -> list[date]:

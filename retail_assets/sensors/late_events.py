@@ -25,6 +25,7 @@ from deltalake import DeltaTable
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
+    CORE_QUARANTINE,
     CORE_SALES_LINES,
     RAW_INVENTORY_UPDATES,
     RAW_SALES_TRANSACTIONS,
@@ -73,12 +74,15 @@ _FOLLOWERS: Final = {
     follower.core.name: follower
     for follower in (
         _Follower(
-            RAW_SALES_TRANSACTIONS, CORE_SALES_LINES, (CORE_DAILY_SALES.key, ("marts", "fact_sales")), to_the_end=False
+            RAW_SALES_TRANSACTIONS,
+            CORE_SALES_LINES,
+            (CORE_QUARANTINE.key, CORE_DAILY_SALES.key, ("marts", "fact_sales")),
+            to_the_end=False,
         ),
         _Follower(
             RAW_INVENTORY_UPDATES,
             CORE_INVENTORY_DAILY,
-            (CORE_DAILY_SALES.key, ("marts", "fact_inventory")),
+            (CORE_QUARANTINE.key, CORE_DAILY_SALES.key, ("marts", "fact_inventory")),
             to_the_end=True,
         ),
     )

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from retail_assets.contracts.tables import CORE_DAILY_SALES, REFERENCE_SUPPLIERS, Table
 from retail_assets.contracts.types import polars_schema
-from retail_assets.io_managers.delta import SparkDeltaIOManager
+from retail_assets.io_managers.delta import SparkDeltaIOManager, contract_frame
 from retail_assets.io_managers.frames import ContractError
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
@@ -29,6 +29,8 @@ def sales(*rows: tuple[str, str, int], price: str = "2.50") -> pl.DataFrame:
             "units": [units for _, _, units in rows],
             "revenue": [units * 2.5 for _, _, units in rows],
             "unit_price": [price] * len(rows),
+            "list_price": [price] * len(rows),
+            "promotion_id": ["PR1"] * len(rows),
             "discount_share": [0.0] * len(rows),
             "on_promotion": [False] * len(rows),
             "stockout_hours": [0.0] * len(rows),
@@ -68,6 +70,18 @@ def materialize(manager: SparkDeltaIOManager, frame: SparkFrame, first: str, las
 def stored(lake: LakeResource) -> list[tuple[str, str, float]]:
     frame = lake.read(CORE_DAILY_SALES).sort("business_date", "product_id")
     return [(r["product_id"], str(r["business_date"]), float(r["units"])) for r in frame.iter_rows(named=True)]
+
+
+def test_a_table_of_an_earlier_release_gets_the_columns_that_the_contract_has_got_since(
+    spark: SparkSession, manager: SparkDeltaIOManager, lake: LakeResource
+) -> None:
+    old = contract_frame(spark_rows(spark, ("A", "2026-01-05", 1)), CORE_DAILY_SALES)
+    old.drop("list_price", "promotion_id").write.format("delta").partitionBy("business_date").save(
+        lake.uri(CORE_DAILY_SALES.path)
+    )
+    materialize(manager, spark_rows(spark, ("A", "2026-01-06", 2)), "2026-01-06", "2026-01-06")
+    found = lake.read(CORE_DAILY_SALES).sort("business_date")
+    assert found["promotion_id"].to_list() == [None, "PR1"]
 
 
 def test_a_range_of_days_written_twice_holds_the_same_rows(

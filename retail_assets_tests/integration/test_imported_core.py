@@ -13,39 +13,25 @@ from retail_assets.checks.unknown import known_products_and_stores
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
+    CORE_LIST_PRICES,
     CORE_SALES_LINES,
     RAW_IMPORTED_SALES,
     REFERENCE_ASSORTMENT,
-    Table,
 )
-from retail_assets.contracts.types import polars_schema
 from retail_assets.io_managers.delta import SparkDeltaIOManager
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
 from retail_assets.runs import partition_tags
+from retail_assets_tests.made_up_tables import blank
 
 pytestmark = pytest.mark.integration
 
+TABLES = (CORE_LIST_PRICES, CORE_SALES_LINES, CORE_INVENTORY_DAILY, CORE_DAILY_SALES)
 FIRST = date(2026, 1, 30)  # so that the days lie in two months
 
 
 def on(day: int) -> date:
     return FIRST + timedelta(days=day)
-
-
-def blank(table: Table, rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Return rows of a table with harmless values where nothing is said."""
-    harmless = {"string": "-", "int32": 1, "int64": 1, "float64": 0.0, "boolean": False, "date": on(0)}
-    full = [
-        {
-            column.name: row.get(
-                column.name, None if column.nullable else harmless.get(getattr(column.type, "name", ""), 0)
-            )
-            for column in table.columns
-        }
-        for row in rows
-    ]
-    return pl.DataFrame(full, schema=polars_schema(table.columns), strict=False)
 
 
 def imported(store: str, product: str, day: int, units: int, **more: Any) -> dict[str, Any]:
@@ -71,7 +57,7 @@ def run(spark_resource: SparkResource, lake: LakeResource) -> Any:
     resources = {"spark": spark_resource, "lake": lake, "lake_io_manager": manager}
 
     def materialize(first: int, last: int) -> dg.ExecuteInProcessResult:
-        keys = [dg.AssetKey(table.key) for table in (CORE_SALES_LINES, CORE_INVENTORY_DAILY, CORE_DAILY_SALES)]
+        keys = [dg.AssetKey(table.key) for table in TABLES]
         graph = [*source_specs(), *core_assets(), known_products_and_stores]
         result = dg.materialize(graph, selection=keys, resources=resources, tags=partition_tags(on(first), on(last)))
         assert result.success

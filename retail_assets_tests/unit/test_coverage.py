@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retail_assets.resources.coverage import ARRIVALS, Coverage, stale_days
+from retail_assets.resources.coverage import ARRIVALS, Coverage, made_from, stale_days
 
 DAY = date(2026, 3, 10)
 NEXT = DAY + timedelta(days=1)
@@ -59,3 +59,21 @@ def test_a_day_is_stale_just_when_one_of_its_events_lies_beyond_what_was_read(
     events = [(days[day], partition, offset) for day, partition, offset in rows]
     expected = sorted({day for day, partition, offset in events if offset >= held.get(partition, 0)})
     assert stale_days(arrived(*events), [Coverage(days[0], days[-1], held)], set(days)) == expected
+
+
+def test_days_that_one_commit_wrote_are_one_stretch_and_a_day_made_again_is_its_own() -> None:
+    coverage = [Coverage(NEXT, NEXT, {0: 200}), Coverage(DAY, DAY + timedelta(days=3), {0: 100})]
+    stretches = made_from(coverage, DAY - timedelta(days=1), DAY + timedelta(days=3))
+    assert [(made.first, made.last, dict(made.held)) for made in stretches] == [
+        (DAY - timedelta(days=1), DAY - timedelta(days=1), {}),
+        (DAY, DAY, {0: 100}),
+        (NEXT, NEXT, {0: 200}),
+        (NEXT + timedelta(days=1), DAY + timedelta(days=3), {0: 100}),
+    ]
+
+
+def test_a_day_was_made_from_the_offsets_below_its_bounds_and_from_everything_that_has_none() -> None:
+    rows = pl.DataFrame({"kafka_partition": [-1, 0, 0, 1, 2], "kafka_offset": [999, 99, 100, 5, 7]})
+    made = Coverage(DAY, DAY, {0: 100, 1: 5})
+    assert rows.sql(f"SELECT * FROM self WHERE {made.condition}").rows() == [(-1, 999), (0, 99), (2, 7)]
+    assert rows.sql(f"SELECT * FROM self WHERE {Coverage(DAY, DAY, {}).condition}").height == 5

@@ -7,7 +7,13 @@ how a table is computed.
 
 from typing import Final
 
-from retail_assets.contracts.tables.core import CORE_DAILY_SALES, CORE_INVENTORY_DAILY, CORE_SALES_LINES
+from retail_assets.contracts.tables.core import (
+    CORE_DAILY_SALES,
+    CORE_INVENTORY_DAILY,
+    CORE_LIST_PRICES,
+    CORE_QUARANTINE,
+    CORE_SALES_LINES,
+)
 from retail_assets.contracts.tables.predictions import (
     FEATURES_DEMAND,
     FORECAST_HORIZON_DAYS,
@@ -43,6 +49,8 @@ __all__ = [
     "BULK_PARTITION",
     "CORE_DAILY_SALES",
     "CORE_INVENTORY_DAILY",
+    "CORE_LIST_PRICES",
+    "CORE_QUARANTINE",
     "CORE_SALES_LINES",
     "ENVELOPE",
     "FEATURES_DEMAND",
@@ -93,6 +101,8 @@ TABLES: Final = (
     CORE_SALES_LINES,
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
+    CORE_QUARANTINE,
+    CORE_LIST_PRICES,
     FEATURES_DEMAND,
     MODELS_DEMAND_FORECAST,
     FORECASTS_DEMAND_7D,

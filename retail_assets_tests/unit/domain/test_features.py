@@ -31,6 +31,8 @@ def sales_of(units: list[float | None], **columns: Any) -> pl.DataFrame:
             "units": units,
             "revenue": 0.0,
             "unit_price": 2.0,
+            "list_price": 2.0,
+            "promotion_id": None,
             "discount_share": 0.0,
             "on_promotion": False,
             "stockout_hours": 0.0,

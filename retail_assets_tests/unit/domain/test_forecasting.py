@@ -52,6 +52,8 @@ def sales_of(units: dict[str, list[float]], **columns: Any) -> pl.DataFrame:
                 "units": values,
                 "revenue": 0.0,
                 "unit_price": 2.5,
+                "list_price": 2.5,
+                "promotion_id": None,
                 "discount_share": 0.0,
                 "on_promotion": False,
                 "stockout_hours": 0.0,

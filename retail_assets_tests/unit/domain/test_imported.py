@@ -17,7 +17,7 @@ EMPTY = pl.DataFrame()
 STORES = pl.DataFrame(
     {"store_id": ["S1", "S2"], "time_zone": ["UTC", "UTC"], "opens_at_hour": [8, 8], "closes_at_hour": [20, 20]}
 )
-PRODUCTS = pl.DataFrame({"product_id": ["P1", "P2"], "list_price": [4.0, 2.0]})
+PRICES = pl.DataFrame({"product_id": ["P1", "P2"], "valid_from": [FIRST, FIRST], "list_price": [4.0, 2.0]})
 
 
 def on(day: int) -> date:
@@ -39,7 +39,7 @@ def listed(*rows: tuple[str, str, int, int | None]) -> pl.DataFrame:
 
 
 def daily(imported: pl.DataFrame, assortment: pl.DataFrame = EMPTY, promotions: pl.DataFrame = EMPTY) -> pl.DataFrame:
-    return imported_daily_sales(imported, assortment, PRODUCTS, promotions, STORES)
+    return imported_daily_sales(imported, assortment, PRICES, promotions, STORES)
 
 
 def test_a_gap_is_zero_while_the_product_is_on_sale_and_the_store_open() -> None:
@@ -79,6 +79,7 @@ def test_price_and_revenue_follow_from_each_other_and_else_from_the_list_price(
 def test_a_promotion_takes_its_discount_off_the_list_price_unless_the_row_says_there_was_none() -> None:
     promotions = pl.DataFrame(
         {
+            "promotion_id": ["PR1"],
             "store_id": ["S1"],
             "product_id": ["P1"],
             "starts_on": [on(0)],
@@ -90,6 +91,7 @@ def test_a_promotion_takes_its_discount_off_the_list_price_unless_the_row_says_t
     first, second = daily(imported, promotions=promotions).iter_rows(named=True)
     assert (first["on_promotion"], first["discount_share"], float(first["unit_price"])) == (True, 0.25, 3.0)
     assert (second["on_promotion"], second["discount_share"]) == (False, 0.0)
+    assert (first["promotion_id"], second["promotion_id"]) == ("PR1", None)
 
 
 def test_the_shelf_is_not_empty_for_longer_than_the_store_is_open() -> None:
