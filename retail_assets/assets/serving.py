@@ -1,4 +1,4 @@
-"""What the warehouse serves besides the marts: the streaming service's real-time tables, and the views.
+"""What the warehouse serves besides the marts: real-time tables, what the platform says of itself, and the views.
 
 External assets, so that lineage goes on to where people read. Views are the end of the graph: Power BI, services and
 people read them and nothing below. Does not belong here: the streaming service itself (`spark/`).
@@ -15,6 +15,9 @@ from retail_assets.contracts.origins import Lineage, Origin
 from retail_assets.resources.warehouse_schema import View, documented_columns, documented_tables, documented_views
 
 VIEWS: Final = "views"
+#: Tables of what the platform says of itself; a sensor writes them from Dagster's own log.
+MONITORING: Final = "monitoring"
+_MONITORED: Final = ("quality_results",)
 
 
 def warehouse_metadata(table: str, lineage: Lineage) -> dict[str, Any]:
@@ -34,6 +37,8 @@ def _path(table: str) -> str:
     """Return `layer/name` of a table or view of the warehouse."""
     if f"real_time/{table}" in LINEAGE:
         return f"real_time/{table}"
+    if table in _MONITORED:
+        return f"{MONITORING}/{table}"
     return f"{VIEWS}/{table}" if table.startswith("v_") else f"marts/{table}"
 
 
@@ -82,7 +87,19 @@ def _real_time_spec(path: str, lineage: Lineage) -> dg.AssetSpec:
     )
 
 
+def _monitoring_spec(name: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key=dg.AssetKey([MONITORING, name]),
+        group_name=MONITORING,
+        kinds={"clickhouse"},
+        owners=OWNERS,
+        description=f"{documented_tables()[name]}. Written by the sensor `{name}_sensor` from Dagster's event log.",
+        metadata=warehouse_metadata(name, {}),
+    )
+
+
 def serving_specs() -> list[dg.AssetSpec]:
-    """Return one spec per real-time table and per view."""
+    """Return one spec per real-time table, per table of the platform's own health, and per view."""
     tables = [_real_time_spec(path, lineage) for path, lineage in REAL_TIME.items()]
+    tables += [_monitoring_spec(name) for name in _MONITORED]
     return tables + [_view_spec(name, view) for name, view in documented_views().items()]

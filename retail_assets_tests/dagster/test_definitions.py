@@ -28,7 +28,7 @@ def test_every_asset_has_a_group_kinds_an_owner_and_a_description(defs: dg.Defin
 def test_every_layer_is_in_the_graph(defs: dg.Definitions) -> None:
     layers = {spec.key.path[0] for spec in defs.resolve_all_asset_specs()}
     made = {"raw", "core", "features", "models", "forecasts", "inventory", "marts", "housekeeping"}
-    assert layers == {"kafka", "reference", "real_time", "views"} | made
+    assert layers == {"kafka", "reference", "real_time", "monitoring", "views"} | made
 
 
 def test_every_table_of_the_lake_that_is_written_has_a_blocking_contract_check(defs: dg.Definitions) -> None:

@@ -14,6 +14,9 @@ from retail_streaming.queries import QUERIES
 
 #: Layers of which every column has an entry, and of which every upstream table is the origin of something.
 TOLD = {"core", "features", "marts", "real_time"}
+#: What has to be made first, though nothing is taken from it.
+GATES = {"core/daily_sales": {"core/quarantine"}}
+IN_WAREHOUSE = {"marts", "real_time", "monitoring", "views"}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def columns_by_table() -> dict[str, list[str]]:
     columns = {table.path: list(table.column_names) for table in TABLES}
     columns |= {f"kafka/{topic.table}": [field.name for field in topic.schema.columns] for topic in EVENT_TOPICS}
     for name in documented_tables():
-        layer = "real_time" if name.startswith("rt_") else "marts"
+        layer = "real_time" if name.startswith("rt_") else "monitoring" if name == "quality_results" else "marts"
         columns[f"{layer}/{name}"] = [column for column, _, _ in documented_columns(name)]
     return columns | {f"views/{name}": list(view.columns) for name, view in documented_views().items()}
 
@@ -78,12 +81,12 @@ def test_an_upstream_table_is_the_origin_of_some_column(specs: dict[str, dg.Asse
     for path, spec in specs.items():
         if path.split("/")[0] in TOLD:
             used = {table for origins in lineage(spec).values() for table, _ in origins}
-            assert parents(spec) == used, path
+            assert parents(spec) - GATES.get(path, set()) == used, path
 
 
 def test_every_table_and_view_of_the_warehouse_is_in_the_graph(specs: dict[str, dg.AssetSpec]) -> None:
-    in_warehouse = {path for path in COLUMNS if path.split("/")[0] in {"marts", "real_time", "views"}}
-    assert in_warehouse == {path for path in specs if path.split("/")[0] in {"marts", "real_time", "views"}}
+    in_warehouse = {path for path in COLUMNS if path.split("/")[0] in IN_WAREHOUSE}
+    assert in_warehouse == {path for path in specs if path.split("/")[0] in IN_WAREHOUSE}
 
 
 def test_the_real_time_tables_come_from_the_topics_that_the_streaming_service_reads(
