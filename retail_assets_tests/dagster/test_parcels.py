@@ -24,7 +24,7 @@ def day(number: int) -> date:
 
 def frame_of(*rows: Row) -> pl.DataFrame:
     """Return daily sales: store, product, day of January, units."""
-    return pl.DataFrame(
+    frame = pl.DataFrame(
         {
             "store_id": [store for store, *_ in rows],
             "product_id": [product for _, product, *_ in rows],
@@ -37,7 +37,13 @@ def frame_of(*rows: Row) -> pl.DataFrame:
             "open_hours": [12.0] * len(rows),
             "business_date": [day(number) for _, _, number, _ in rows],
         }
-    ).cast(polars_schema(CORE_DAILY_SALES.columns))
+    )
+    unknown = [name for name in CORE_DAILY_SALES.column_names if name not in frame.columns]
+    return (
+        frame.with_columns(pl.lit(None).alias(name) for name in unknown)
+        .select(CORE_DAILY_SALES.column_names)
+        .cast(polars_schema(CORE_DAILY_SALES.columns))
+    )
 
 
 def parcels(spark: SparkSession, *rows: Row) -> Parcels:
