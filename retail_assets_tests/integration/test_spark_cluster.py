@@ -195,7 +195,8 @@ def test_a_cluster_with_an_object_store_gives_the_tables_of_one_machine_with_a_f
 
     there = lake_tables(in_store)
     assert differences(lake_tables(lake), there) == []
-    assert all(frame.height for frame in there.values())
+    # Nothing that this retailer's tills say is beyond belief.
+    assert {path for path, frame in there.items() if frame.is_empty()} <= {"core/quarantine"}
     assert {"raw/dead_letters", "features/demand_features", "inventory/reorder_points"} <= set(there)
     marts = warehouse_tables(databases, ON_A_CLUSTER)
     assert differences(warehouse_tables(databases, ON_ONE_MACHINE), marts) == []
