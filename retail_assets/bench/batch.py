@@ -8,17 +8,18 @@ import json
 import os
 import tempfile
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
 from retail_assets.bench.apart import measure_apart
-from retail_assets.bench.batch_days import make_history, measure_days
+from retail_assets.bench.batch_days import LAST_DATE, make_history, measure_days
 from retail_assets.bench.batch_features import in_polars, make_daily_sales, on_spark
 from retail_assets.bench.batch_import import import_file, make_file
 from retail_assets.bench.report import describe_machine, write_report
-from retail_assets.settings import Settings
+from retail_assets.settings import ENV_PREFIX, Settings
 
 REPORT_NAME: Final = "bench_batch.json"
 _SHORT_DAYS: Final = 90
@@ -127,7 +128,14 @@ def _days(folder: Path, sizes: Sizes, console: Console) -> dict[str, Any]:
         console.print(f"making a history of {days} days")
         measure_apart(make_history, uri, days)
     done = measure_apart(
-        measure_days, lakes[_SHORT_DAYS], lakes[_LONG_DAYS], _SHORT_DAYS, _LONG_DAYS, sizes.repeats
+        measure_days,
+        lakes[_SHORT_DAYS],
+        lakes[_LONG_DAYS],
+        _SHORT_DAYS,
+        _LONG_DAYS,
+        sizes.repeats,
+        # Partitions are made with the graph, when the other process imports it.
+        environment={f"{ENV_PREFIX}HISTORY_START": str(LAST_DATE - timedelta(days=_LONG_DAYS))},
     ).value
     flat, backfill = done["day_long"] / done["day_short"], done["backfill"] / done["day_long"]
     console.print(

@@ -28,7 +28,7 @@ from retail_assets.simulator.scenario_file import load_scenario
 from retail_assets.simulator.simulation import simulate
 
 #: Dates of the history's end; the history is simulated, so that any date serves which is over.
-_LAST_DATE: Final = date(2026, 6, 30)
+LAST_DATE: Final = date(2026, 6, 30)
 
 
 def make_history(lake: str, days: int) -> None:
@@ -38,7 +38,7 @@ def make_history(lake: str, days: int) -> None:
         lake: address of the lake.
         days: business dates up to the same last one.
     """
-    write_history(simulate(load_scenario("demo", days=days + 1, last_date=_LAST_DATE)), lake)
+    write_history(simulate(load_scenario("demo", days=days + 1, last_date=LAST_DATE)), lake)
 
 
 def measure_days(short_lake: str, long_lake: str, short_days: int, long_days: int, repeats: int) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def measure_days(short_lake: str, long_lake: str, short_days: int, long_days: in
         BenchError: a run failed.
     """
     spark = SparkResource(spark_config=spark_config(get_settings()))
-    last = _LAST_DATE - timedelta(days=1)
+    last = LAST_DATE - timedelta(days=1)
     runs = {
         "day_short": _run_of(spark, short_lake, last, 1),
         "day_long": _run_of(spark, long_lake, last, 1),
