@@ -7,6 +7,8 @@ a setting does.
 
 import functools
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from difflib import get_close_matches
 from enum import StrEnum
@@ -296,6 +298,22 @@ def unknown_variables() -> list[str]:
             near = get_close_matches(name, known, n=1)
             sentences.append(f"{name} is no setting" + (f": did you mean {near[0]}?" if near else ""))
     return sentences
+
+
+@contextmanager
+def settings_of_children(values: Mapping[str, str]) -> Iterator[None]:
+    """Give settings to the processes that are started meanwhile.
+
+    Args:
+        values: by the setting's name, such as `history_start`.
+    """
+    before = dict(os.environ)
+    os.environ.update({f"{ENV_PREFIX}{name.upper()}": value for name, value in values.items()})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def use_tenant(name: str) -> None:

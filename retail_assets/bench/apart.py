@@ -5,10 +5,9 @@ measured.
 """
 
 import multiprocessing
-import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -82,15 +81,12 @@ def _call(sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...])
     sender.send(function(*arguments))
 
 
-def measure_apart(
-    function: Callable[..., Any], *arguments: Any, environment: Mapping[str, str] | None = None
-) -> Measured:
+def measure_apart(function: Callable[..., Any], *arguments: Any) -> Measured:
     """Run a function of a module in a new process and measure it.
 
     Args:
         function: can be imported by its name; returns plain values.
         arguments: plain values.
-        environment: variables that the process has besides those of this one.
 
     Raises:
         BenchError: the process failed; its error stands on standard error.
@@ -99,13 +95,7 @@ def measure_apart(
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_call, args=(sender, function, arguments))
     began = time.perf_counter()
-    before = dict(os.environ)
-    os.environ.update(environment or {})
-    try:
-        process.start()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    process.start()
     sender.close()
     with Memory(process.pid) as memory:
         try:

@@ -19,7 +19,7 @@ from retail_assets.bench.batch_days import LAST_DATE, make_history, measure_days
 from retail_assets.bench.batch_features import in_polars, make_daily_sales, on_spark
 from retail_assets.bench.batch_import import import_file, make_file
 from retail_assets.bench.report import describe_machine, write_report
-from retail_assets.settings import ENV_PREFIX, Settings
+from retail_assets.settings import Settings, settings_of_children
 
 REPORT_NAME: Final = "bench_batch.json"
 _SHORT_DAYS: Final = 90
@@ -127,16 +127,11 @@ def _days(folder: Path, sizes: Sizes, console: Console) -> dict[str, Any]:
     for days, uri in lakes.items():
         console.print(f"making a history of {days} days")
         measure_apart(make_history, uri, days)
-    done = measure_apart(
-        measure_days,
-        lakes[_SHORT_DAYS],
-        lakes[_LONG_DAYS],
-        _SHORT_DAYS,
-        _LONG_DAYS,
-        sizes.repeats,
-        # Partitions are made with the graph, when the other process imports it.
-        environment={f"{ENV_PREFIX}HISTORY_START": str(LAST_DATE - timedelta(days=_LONG_DAYS))},
-    ).value
+    # Partitions are made with the graph, when the other process imports it.
+    with settings_of_children({"history_start": str(LAST_DATE - timedelta(days=_LONG_DAYS))}):
+        done = measure_apart(
+            measure_days, lakes[_SHORT_DAYS], lakes[_LONG_DAYS], _SHORT_DAYS, _LONG_DAYS, sizes.repeats
+        ).value
     flat, backfill = done["day_long"] / done["day_short"], done["backfill"] / done["day_long"]
     console.print(
         f"a day                {done['day_long']:>8.1f} s after {_LONG_DAYS} days, {done['day_short']:.1f} s after "
