@@ -73,29 +73,29 @@ def _view_spec(name: str, view: View) -> dg.AssetSpec:
     )
 
 
-def _real_time_spec(path: str, lineage: Lineage) -> dg.AssetSpec:
-    layer, name = path.split("/")
-    topics = sorted({origin.table for origins in lineage.values() for origin in origins})
+def _table_spec(layer: str, name: str, writer: str, kinds: set[str], lineage: Lineage) -> dg.AssetSpec:
+    """Return a table that something outside of the graph writes; `writer` is said of it after the DDL's own words."""
+    upstream = sorted({origin.table for origins in lineage.values() for origin in origins})
     return dg.AssetSpec(
         key=dg.AssetKey([layer, name]),
         group_name=layer,
-        kinds={"spark", "clickhouse"},
+        kinds=kinds,
         owners=OWNERS,
-        description=f"{documented_tables()[name]}. Written by the streaming service, a few seconds behind the tills.",
-        deps=[dg.AssetKey(topic.split("/")) for topic in topics],
+        description=f"{documented_tables()[name]}. {writer}",
+        deps=[dg.AssetKey(table.split("/")) for table in upstream],
         metadata=warehouse_metadata(name, lineage),
     )
 
 
+def _real_time_spec(path: str, lineage: Lineage) -> dg.AssetSpec:
+    layer, name = path.split("/")
+    writer = "Written by the streaming service, a few seconds behind the tills."
+    return _table_spec(layer, name, writer, {"spark", "clickhouse"}, lineage)
+
+
 def _monitoring_spec(name: str) -> dg.AssetSpec:
-    return dg.AssetSpec(
-        key=dg.AssetKey([MONITORING, name]),
-        group_name=MONITORING,
-        kinds={"clickhouse"},
-        owners=OWNERS,
-        description=f"{documented_tables()[name]}. Written by the sensor `{name}_sensor` from Dagster's event log.",
-        metadata=warehouse_metadata(name, {}),
-    )
+    writer = f"Written by the sensor `{name}_sensor` from Dagster's event log."
+    return _table_spec(MONITORING, name, writer, {"clickhouse"}, {})
 
 
 def serving_specs() -> list[dg.AssetSpec]:

@@ -270,8 +270,6 @@ DEMAND_FEATURES: Final = (
     *_CALENDAR,
     *_WEATHER,
 )
-#: Tables that features are made from, in the order in which they are first named.
-SOURCES: Final = tuple(dict.fromkeys(table for feature in DEMAND_FEATURES for table in feature.source))
 
 
 def dictionary() -> str:

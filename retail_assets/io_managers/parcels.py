@@ -26,6 +26,7 @@ from deltalake.fs import DeltaStorageHandler
 from pyarrow import fs
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from retail_assets.contracts.tables import Table
 from retail_assets.contracts.types import arrow_schema
@@ -45,9 +46,6 @@ _FILES: Final = pa.schema(
         pa.field("least_store", pa.string()),
         pa.field("greatest_store", pa.string()),
     ]
-)
-_FILES_IN_SPARK: Final = (
-    "partition date, path string, size bigint, rows bigint, least_store string, greatest_store string"
 )
 _ROW_GROUP: Final = 1 << 20
 #: How often a commit is tried when others, such as a compaction, commit first.
@@ -125,7 +123,7 @@ def write_parcels(parcels: Parcels, lake: LakeResource, window: DateWindow, note
         return _write_file(table, schema, key[0].as_py(), of_day[_PARCEL], uri, options)
 
     frame = parcels.frame.repartition(_tasks(parcels.frame), day)
-    files = frame.groupBy(day).applyInArrow(write_day, _FILES_IN_SPARK).toArrow().to_pylist()
+    files = frame.groupBy(day).applyInArrow(write_day, from_arrow_schema(_FILES)).toArrow().to_pylist()
     strays = sorted(str(file["partition"]) for file in files if not window.first <= file["partition"] <= window.last)
     if strays:
         raise ContractError(
