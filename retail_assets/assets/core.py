@@ -1,7 +1,7 @@
 """The core layer: cleansed facts by the store's local business date, each event once.
 
-Does not belong here: which messages are a day's events (`assets.events`), which of them can be trusted and the
-arithmetic of the stock ledger and of daily sales (`domain`).
+Does not belong here: which messages are a day's events (`assets.events`, `assets.filed`), which of them can be trusted
+and the arithmetic of the stock ledger and of daily sales (`domain`).
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -14,9 +14,16 @@ from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from retail_assets.assets.common import lake_asset, per_store_pair, per_task, run_window
-from retail_assets.assets.events import Clock, filed_events
-from retail_assets.contracts.events import INVENTORY_UPDATE, SALES_TRANSACTION
+from retail_assets.assets.common import lake_asset, per_store_pair, run_window
+from retail_assets.assets.filed import (
+    as_made,
+    filed_baskets,
+    filed_movements,
+    judged_sales,
+    judged_stock,
+    limits,
+    once_each,
+)
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
@@ -32,17 +39,16 @@ from retail_assets.contracts.tables import (
     REFERENCE_STORES,
     Table,
 )
-from retail_assets.contracts.thresholds import Quarantine, load_thresholds
 from retail_assets.contracts.types import MONEY, spark_type
 from retail_assets.domain.imported import imported_daily_sales, inventory_with_imports
 from retail_assets.domain.ledger import inventory_daily as ledger_by_day
 from retail_assets.domain.prices import with_price_changes
 from retail_assets.domain.sales import daily_sales as sales_by_day
-from retail_assets.domain.trust import JUDGED_LINES, JUDGED_MOVEMENTS, LINES, MOVEMENTS, judged_lines, judged_movements
+from retail_assets.domain.trust import judged_movements
 from retail_assets.io_managers.delta import COMMIT_METADATA, days, read_table, row_counts
 from retail_assets.io_managers.frames import DateWindow
 from retail_assets.partitions import business_dates
-from retail_assets.resources.coverage import Coverage, made_from, read_coverage
+from retail_assets.resources.coverage import Coverage
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.progress import read_progress
 from retail_assets.resources.retention import first_whole_day
@@ -61,62 +67,6 @@ _OF_LINES: Final = {
     "prices": dg.AssetIn(key=_key(CORE_LIST_PRICES)),
     "promotions": dg.AssetIn(key=_key(REFERENCE_PROMOTIONS)),
 }
-
-
-def filed_baskets(raw: SparkFrame, window: DateWindow, stores: pl.DataFrame) -> SparkFrame:
-    """Return the lines of the baskets of some business dates, repeats among them.
-
-    Args:
-        raw: `raw/sales_transactions`.
-        window: business dates, both inclusive.
-        stores: `reference/stores`.
-
-    Returns:
-        One row per line: columns `LINES` and `is_repeat`.
-    """
-    events = filed_events(raw, stores, window, SALES_TRANSACTION, Clock.of(_limits()))
-    lines = events.withColumn("line", F.explode("lines"))
-    of_line = ("line_no", "product_id", "quantity", "unit_price", "discount")
-    for name in of_line:
-        lines = lines.withColumn(name, F.col(f"line.{name}"))
-    return (
-        lines.withColumn("till_promotion_id", F.col("line.promotion_id"))
-        .withColumn("business_hour", F.hour("local_time"))
-        .select(*(column.name for column in LINES), "is_repeat")
-    )
-
-
-def filed_movements(raw: SparkFrame, window: DateWindow, stores: pl.DataFrame) -> SparkFrame:
-    """Return the stock movements of some business dates, repeats among them: columns `MOVEMENTS` and `is_repeat`.
-
-    Args:
-        raw: `raw/inventory_updates`.
-        window: business dates, both inclusive.
-        stores: `reference/stores`.
-    """
-    events = filed_events(raw, stores, window, INVENTORY_UPDATE, Clock.of(_limits()))
-    return events.select(*(column.name for column in MOVEMENTS), "is_repeat")
-
-
-def once_each(events: SparkFrame) -> SparkFrame:
-    """Return filed events without repeats."""
-    return events.where(~F.col("is_repeat")).drop("is_repeat")
-
-
-def judged_sales(
-    raw: SparkFrame, window: DateWindow, stores: pl.DataFrame, prices: pl.DataFrame, promotions: pl.DataFrame
-) -> SparkFrame:
-    """Return the lines of the baskets of some business dates, each once and judged: columns `JUDGED_LINES`."""
-    limits = _limits()
-
-    def judged(lines: pl.DataFrame) -> pl.DataFrame:
-        return judged_lines(lines, stores, prices, promotions, limits)
-
-    return per_task(once_each(filed_baskets(raw, window, stores)), judged, JUDGED_LINES)
-
-
-def _limits() -> Quarantine:
-    return load_thresholds(get_settings().thresholds_file).quarantine
 
 
 @lake_asset(
@@ -153,9 +103,8 @@ def sales_lines(
     promotions: pl.DataFrame,
 ) -> SparkFrame:
     """Explode baskets into lines, once each, signed by kind, with list price and promotion as of their date."""
-    window = run_window(context)
-    raw = _covered(context, spark, lake, RAW_SALES_TRANSACTIONS, window)
-    lines = judged_sales(raw, window, stores, prices, promotions)
+    made = _covered(context, lake, RAW_SALES_TRANSACTIONS, run_window(context))
+    lines = judged_sales(filed_baskets(spark, lake, made, stores), stores, prices, promotions)
     return lines.where(F.col("reason").isNull()).select(*CORE_SALES_LINES.column_names)
 
 
@@ -176,12 +125,12 @@ def inventory_daily(
     """Keep the stock ledger by day, from the movements and the closing stock of the day before."""
     window = run_window(context)
     dates = list(days(window))
-    raw = _covered(context, spark, lake, RAW_INVENTORY_UPDATES, window)
-    events = once_each(filed_movements(raw, window, stores))
-    limits = _limits()
+    made = _covered(context, lake, RAW_INVENTORY_UPDATES, window)
+    events = once_each(filed_movements(spark, lake, made, stores))
+    bounds = limits()
 
     def trusted(movements: pl.DataFrame) -> pl.DataFrame:
-        return judged_movements(movements, stores, limits).filter(pl.col("reason").is_null())
+        return judged_movements(movements, stores, bounds).filter(pl.col("reason").is_null())
 
     before = window.first - timedelta(days=1)
     _require_day_before(lake, before)
@@ -227,19 +176,15 @@ def quarantine(
     Made from the very offsets that the facts were made from, so that the books of a day close whatever arrives
     meanwhile.
     """
-    window, limits = run_window(context), _limits()
+    window = run_window(context)
     # No promotion makes a line more or less to be trusted.
     promotions = pl.DataFrame()
-
-    def movements_judged(movements: pl.DataFrame) -> pl.DataFrame:
-        return judged_movements(movements, stores, limits)
-
     parts = []
-    for raw, span in as_made(spark.spark_session, lake, RAW_SALES_TRANSACTIONS, CORE_SALES_LINES, window):
-        lines = judged_sales(raw, span, stores, prices, promotions)
+    for made in as_made(lake, CORE_SALES_LINES, window):
+        lines = judged_sales(filed_baskets(spark, lake, made, stores), stores, prices, promotions)
         parts.append(lines.withColumn("event_id", F.col("transaction_id")))
-    for raw, span in as_made(spark.spark_session, lake, RAW_INVENTORY_UPDATES, CORE_INVENTORY_DAILY, window):
-        movements = per_task(once_each(filed_movements(raw, span, stores)), movements_judged, JUDGED_MOVEMENTS)
+    for made in as_made(lake, CORE_INVENTORY_DAILY, window):
+        movements = judged_stock(filed_movements(spark, lake, made, stores), stores)
         nothing = F.lit(None).cast(spark_type(MONEY))
         parts.append(
             movements.withColumns(
@@ -352,10 +297,8 @@ def _apart(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return rows.filter(~pl.col(_IMPORTED)).drop(names, _IMPORTED), told
 
 
-def _covered(
-    context: dg.AssetExecutionContext, spark: SparkResource, lake: LakeResource, raw: Table, window: DateWindow
-) -> SparkFrame:
-    """Return what a raw table holds now, and note in the day's commit up to which offsets that is.
+def _covered(context: dg.AssetExecutionContext, lake: LakeResource, raw: Table, window: DateWindow) -> Coverage:
+    """Return what a raw table holds now of some days, and note it in their commit.
 
     What is appended meanwhile isn't read, so that the commit says exactly what the day was made from.
 
@@ -370,17 +313,7 @@ def _covered(
         )
     coverage = Coverage(window.first, window.last, read_progress(lake.delta(raw)).held)
     context.add_output_metadata({COMMIT_METADATA: coverage.text()})
-    return read_table(spark.spark_session, lake, raw).where(coverage.condition)
-
-
-def as_made(
-    spark: SparkSession, lake: LakeResource, raw: Table, core: Table, window: DateWindow
-) -> list[tuple[SparkFrame, DateWindow]]:
-    """Return what the days of a core table were made from: rows of the raw table, by stretches of days."""
-    delta = lake.delta(core)
-    stretches = made_from([] if delta is None else read_coverage(delta), window.first, window.last)
-    rows = read_table(spark, lake, raw)
-    return [(rows.where(made.condition), DateWindow(made.first, made.last)) for made in stretches]
+    return coverage
 
 
 def _require_day_before(lake: LakeResource, before: date) -> None:

@@ -10,10 +10,11 @@ from typing import Final
 
 import dagster as dg
 from pyspark.sql import DataFrame as SparkFrame
-from pyspark.sql import SparkSession, Window
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from retail_assets.assets.core import as_made, filed_baskets, filed_movements, imported_days
+from retail_assets.assets.core import imported_days
+from retail_assets.assets.filed import as_made, filed_baskets, filed_movements
 from retail_assets.checks.results import result
 from retail_assets.checks.scope import held_dates, run_dates
 from retail_assets.contracts.tables import (
@@ -21,8 +22,6 @@ from retail_assets.contracts.tables import (
     CORE_INVENTORY_DAILY,
     CORE_QUARANTINE,
     CORE_SALES_LINES,
-    RAW_INVENTORY_UPDATES,
-    RAW_SALES_TRANSACTIONS,
     REFERENCE_STORES,
     Table,
 )
@@ -135,24 +134,26 @@ class Books:
         )
 
 
-def sales_books(spark: SparkSession, lake: LakeResource, window: DateWindow) -> Books:
+def sales_books(spark: SparkResource, lake: LakeResource, window: DateWindow) -> Books:
     """Count where the lines of the baskets of some business dates went."""
+    session = spark.spark_session
     raw = repeats = _NOTHING
     signed = "CASE kind WHEN 'sale' THEN quantity ELSE -quantity END"
     stores = lake.read(REFERENCE_STORES)
-    for rows, span in as_made(spark, lake, RAW_SALES_TRANSACTIONS, CORE_SALES_LINES, window):
-        filed = filed_baskets(rows, span, stores)
+    for made in as_made(lake, CORE_SALES_LINES, window):
+        filed = filed_baskets(spark, lake, made, stores)
         whole, again = Count.of(filed, signed, "true", "is_repeat")
         raw, repeats = raw + whole, repeats + again
     days = window.where("business_date")
-    (core,) = Count.of(read_table(spark, lake, CORE_SALES_LINES).where(days), "units", "true")
-    (kept_out,) = Count.of(read_table(spark, lake, CORE_QUARANTINE).where(days), "units", "line_no > 0")
+    (core,) = Count.of(read_table(session, lake, CORE_SALES_LINES).where(days), "units", "true")
+    (kept_out,) = Count.of(read_table(session, lake, CORE_QUARANTINE).where(days), "units", "line_no > 0")
     return Books("lines of baskets", raw, core, repeats, kept_out)
 
 
-def stock_books(spark: SparkSession, lake: LakeResource, window: DateWindow) -> Books:
+def stock_books(spark: SparkResource, lake: LakeResource, window: DateWindow) -> Books:
     """Count where the stock movements of some business dates went; without a store's days that an import tells of."""
-    imported = imported_days(spark, lake, window)
+    session = spark.spark_session
+    imported = imported_days(session, lake, window)
 
     def of_tills(frame: SparkFrame) -> SparkFrame:
         if imported is None:
@@ -162,14 +163,14 @@ def stock_books(spark: SparkSession, lake: LakeResource, window: DateWindow) -> 
 
     raw = repeats = _NOTHING
     stores = lake.read(REFERENCE_STORES)
-    for rows, span in as_made(spark, lake, RAW_INVENTORY_UPDATES, CORE_INVENTORY_DAILY, window):
-        filed = of_tills(filed_movements(rows, span, stores))
+    for made in as_made(lake, CORE_INVENTORY_DAILY, window):
+        filed = of_tills(filed_movements(spark, lake, made, stores))
         whole, again = Count.of(filed, "quantity_delta", "true", "is_repeat")
         raw, repeats = raw + whole, repeats + again
     days = window.where("business_date")
-    (kept_out,) = Count.of(of_tills(read_table(spark, lake, CORE_QUARANTINE).where(days)), "units", "line_no = 0")
+    (kept_out,) = Count.of(of_tills(read_table(session, lake, CORE_QUARANTINE).where(days)), "units", "line_no = 0")
     (ledger,) = Count.of(
-        of_tills(read_table(spark, lake, CORE_INVENTORY_DAILY).where(days)), "closing - opening", "true"
+        of_tills(read_table(session, lake, CORE_INVENTORY_DAILY).where(days)), "closing - opening", "true"
     )
     # The ledger has days, not movements: what isn't a repeat and isn't in quarantine must show in its units.
     booked = Count(raw.events - repeats.events - kept_out.events, ledger.units)
@@ -191,7 +192,7 @@ def every_event_is_accounted_for(
     window = run_dates(context) or held_dates(lake, CORE_SALES_LINES)
     if window is None:
         return result(passed=True, sentence="no day was made yet", observed=0, expected=0, threshold=0)
-    books = [sales_books(spark.spark_session, lake, window), stock_books(spark.spark_session, lake, window)]
+    books = [sales_books(spark, lake, window), stock_books(spark, lake, window)]
     wrong = [one for one in books if not one.balance]
     kept_out = sum(one.quarantined.events for one in books)
     there = [one.core + one.repeats + one.quarantined for one in books]

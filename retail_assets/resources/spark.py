@@ -6,9 +6,14 @@ a run that needs no Spark starts no JVM.
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Final
 
+import dagster as dg
 from dagster_pyspark import LazyPySparkResource
+from pydantic import PrivateAttr
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame as SparkFrame
 
 from retail_assets.settings import Settings, get_settings
 from retail_local.class_data import archive_file
@@ -65,8 +70,30 @@ def spark_config(settings: Settings) -> dict[str, str]:
 class SparkResource(LazyPySparkResource):
     """The run's Spark session, on `dagster-pyspark`'s lazy resource.
 
-    It adds what must wait until a session is really needed: a Java that Spark can run on, and the verified jars.
+    It adds what must wait until a session is really needed: a Java that Spark can run on, and the verified jars; and
+    frames that the steps of a run share.
     """
+
+    _shared: dict[str, SparkFrame] = PrivateAttr(default_factory=dict)
+
+    def shared(self, name: str, make: Callable[[], SparkFrame]) -> SparkFrame:
+        """Return a frame that several steps of a run read: Spark computes it when the first does, and keeps it.
+
+        What doesn't fit into memory is kept on the workers' disks; what a worker loses is computed again.
+
+        Args:
+            name: says all that the frame depends on.
+            make: returns it, lazily.
+        """
+        if name not in self._shared:
+            self._shared[name] = make().persist(StorageLevel.MEMORY_AND_DISK)
+        return self._shared[name]
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster names it
+        """Let go of what the run's steps shared: a session may outlive its run, in tests for instance."""
+        for frame in self._shared.values():
+            frame.unpersist()
+        self._shared.clear()
 
     def _init_session(self) -> None:
         if self._spark_session is not None:
