@@ -57,33 +57,6 @@ def _check_consecutive(days: list[date]) -> None:
             raise ValueError(f"the ledger needs consecutive days: {after} follows {before}")
 
 
-def implied_opening(movements: pl.DataFrame) -> pl.DataFrame:
-    """Return what each series held before its first movement, by the store's own books.
-
-    For the first load of a retailer whose history begins in mid-life: without it, `inventory_daily` starts every
-    series at nothing and runs below zero until the first count.
-
-    Args:
-        movements: as for `inventory_daily`.
-
-    Returns:
-        One row per series: store_id, product_id, on_hand (units, decimal) = `on_hand_after` less `quantity_delta` of
-        the earliest movement. Of several in the same instant, the one that the others follow from by their
-        `on_hand_after`: none of them ends at what it began with.
-    """
-    moves = typed(movements, _MOVEMENTS).with_columns(before=pl.col("on_hand_after") - pl.col("quantity_delta"))
-    first = moves.filter(pl.col("occurred_at") == pl.col("occurred_at").min().over(SERIES))
-    # The first of a chain begins at a level that no other of the same instant ends at. A chain that comes back to where
-    # it began has no such row; any of its levels is then as good, and the smallest is at least always the same.
-    starts_chain = ~pl.col("before").is_in(pl.col("on_hand_after").implode()).over(SERIES)
-    return (
-        first.with_columns(starts=starts_chain)
-        .sort(*SERIES, "starts", "before", descending=[False, False, True, False])
-        .group_by(SERIES, maintain_order=True)
-        .agg(on_hand=pl.col("before").first().cast(pl.Decimal(QUANTITY.precision, QUANTITY.scale)))
-    )
-
-
 def inventory_daily(
     movements: pl.DataFrame, opening: pl.DataFrame, stores: pl.DataFrame, dates: list[date]
 ) -> pl.DataFrame:
@@ -92,7 +65,7 @@ def inventory_daily(
     Every series that has an opening or a movement so far has a row on every day from its first appearance; a day
     without movement carries the stock forward. A series without an opening starts at nothing, so its first count is
     wholly an adjustment. `on_hand_after` is not used: it is the till's own opinion, and one lost message would split
-    the books; see `implied_opening` for where it is worth having.
+    the books.
 
     A late movement changes all later openings: the ledger has to be made again from its date on.
 

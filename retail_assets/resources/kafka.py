@@ -104,15 +104,6 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             None if topic_id == _NO_ID else topic_id,
         )
 
-    def offsets(self, topic: str) -> tuple[dict[int, int], dict[int, int]]:
-        """Return the first available and the end offsets of a topic, by partition.
-
-        Raises:
-            BrokerError: the broker is away or has no such topic.
-        """
-        state = self.state(topic)
-        return state.first, state.end
-
     def oldest(self, topic: str, unread: Mapping[int, tuple[int, int]], *, within_s: float) -> datetime | None:
         """Return when the oldest of some messages was stamped, by reading the first one of each partition.
 

@@ -200,6 +200,17 @@ def test_what_nobody_can_trust_lands_in_quarantine_and_the_books_balance(
     assert balance(result).metadata["quarantined"].value == 9
 
 
+def test_stock_that_comes_late_and_lies_nowhere_on_the_next_day_stops_the_day(raw: Raw, core: Core) -> None:
+    raw.movements({"event_id": "M1", "quantity_delta": 5})
+    assert core.make(DAY, CORE_INVENTORY_DAILY).success
+    assert core.make(DAY + timedelta(days=1), CORE_INVENTORY_DAILY).success
+    raw.movements({"event_id": "M2", "product_id": "P2", "movement": "receipt", "quantity_delta": 3})
+    result = core.make(DAY, CORE_INVENTORY_DAILY)
+    assert not result.success
+    (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "ledger_balances"]
+    assert found.description == "1 series have no row on the next day: materialize the later days too"
+
+
 def test_what_comes_meanwhile_is_not_missed_and_what_is_lost_is_and_stops_the_day(
     raw: Raw, core: Core, lake: LakeResource
 ) -> None:

@@ -73,7 +73,8 @@ def materialize(spark_resource: SparkResource, lake: LakeResource, kafka: KafkaR
 
 def whole_topic(topic: Topic, kafka: KafkaResource) -> list[Any]:
     """Read a topic from its first message to its last, as the broker's offsets name them."""
-    first, end = kafka.offsets(topic.name)
+    state = kafka.state(topic.name)
+    first, end = state.first, state.end
     messages: list[Any] = []
     with closing(KafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")) as consumer:
         consumer.assign([TopicPartition(topic.name, partition) for partition in end])
@@ -148,13 +149,13 @@ def test_of_two_runs_that_read_the_same_range_one_commits_and_the_other_says_so(
     materialize: Any, kafka: KafkaResource, lake: LakeResource, spark_resource: SparkResource
 ) -> None:
     kafka.send(POS_EVENTS.name, [event(n) for n in range(5)])
-    first, end = kafka.offsets(POS_EVENTS.name)
-    span = next_range(POS_EVENTS.name, held={}, first=first, end=end, limit=100)
+    state = kafka.state(POS_EVENTS.name)
+    span = next_range(POS_EVENTS.name, held={}, first=state.first, end=state.end, limit=100)
     spark, nothing = spark_resource.spark_session, Progress(0, {})
     _append(spark, lake, kafka, POS_EVENTS, RAW_POS_EVENTS, span, nothing.after(span, None))
     kafka.send(POS_EVENTS.name, [event(n) for n in range(5, 8)])
-    first, end = kafka.offsets(POS_EVENTS.name)
-    stale = next_range(POS_EVENTS.name, held={}, first=first, end=end, limit=100)
+    state = kafka.state(POS_EVENTS.name)
+    stale = next_range(POS_EVENTS.name, held={}, first=state.first, end=state.end, limit=100)
     with pytest.raises(ConcurrentIngestError, match="another run wrote batch 1 first"):
         _append(spark, lake, kafka, POS_EVENTS, RAW_POS_EVENTS, stale, nothing.after(stale, None))
     materialize()
@@ -216,7 +217,7 @@ def refused(result: dg.ExecuteInProcessResult) -> int:
 
 def expire(kafka: KafkaResource) -> None:
     """Delete all that the topic holds, as retention does."""
-    _, end = kafka.offsets(POS_EVENTS.name)
+    end = kafka.state(POS_EVENTS.name).end
     with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)) as admin:
         admin.delete_records({TopicPartition(POS_EVENTS.name, partition): offset for partition, offset in end.items()})
 

@@ -153,7 +153,7 @@ def topics(kafka: KafkaResource) -> KafkaResource:
     def empty() -> bool:
         try:
             kafka.apply_topics({topic.name: settings_of[topic.name] for topic in wanted})
-            return not any(sum(kafka.offsets(topic.name)[1].values()) for topic in wanted)
+            return not any(sum(kafka.state(topic.name).end.values()) for topic in wanted)
         except BrokerError:  # deletion goes on in the background
             return False
 

@@ -140,7 +140,7 @@ def test_check_says_what_is_there_and_a_missing_topic_is_one_line(
 
     def gone() -> bool:
         try:
-            till.kafka.offsets(POS_EVENTS.name)
+            till.kafka.state(POS_EVENTS.name)
         except BrokerError:
             return True
         return False

@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from retail_assets.contracts.tables import CORE_INVENTORY_DAILY
 from retail_assets.contracts.types import polars_schema
-from retail_assets.domain.ledger import implied_opening, inventory_daily
+from retail_assets.domain.ledger import inventory_daily
 from retail_assets.domain.trading import trading_hours
 
 ROME = "Europe/Rome"
@@ -177,17 +177,6 @@ def test_movements_of_other_dates_are_ignored():
     other = MONDAY + timedelta(days=5)
     ledger = inventory_daily(movements(movement("sale", "-1", at(other, 9))), opening("3"), stores(), [MONDAY])
     assert ledger["closing"].to_list() == [3]
-
-
-def test_the_stock_before_the_first_movement_follows_from_the_tills_own_books():
-    noon = at(MONDAY, 12)
-    moves = movements(
-        movement("sale", "-3", noon, after="7"),
-        movement("sale", "-2", noon, after="5"),
-        movement("receipt", "9", at(MONDAY, 15), after="14"),
-    )
-    for rows in (moves, moves.reverse()):
-        assert implied_opening(rows)["on_hand"].to_list() == [Decimal(10)]
 
 
 quantities = st.decimals(min_value=-20, max_value=20, places=3, allow_nan=False, allow_infinity=False)
