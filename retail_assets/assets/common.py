@@ -13,6 +13,7 @@ from retail_assets.contracts.lineage import LINEAGE
 from retail_assets.contracts.origins import Lineage, Origin
 from retail_assets.contracts.tables import Table
 from retail_assets.contracts.types import Column, DecimalType, ListType, ScalarType, arrow_schema, spark_schema
+from retail_assets.domain.frames import to_arrow
 from retail_assets.io_managers.frames import DateWindow
 
 OWNERS: Final = ["team:inventory-platform"]
@@ -144,8 +145,3 @@ def per_store_pair(
         return to_arrow(function(pl.DataFrame(left_rows), pl.DataFrame(right_rows)), schema)
 
     return left.groupBy("store_id").cogroup(right.groupBy("store_id")).applyInArrow(run, spark_schema(table.columns))
-
-
-def to_arrow(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
-    """Return a Polars frame as Arrow in exactly `schema`; strings in the layout that Spark's workers read."""
-    return frame.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)

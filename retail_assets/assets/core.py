@@ -40,7 +40,13 @@ from retail_assets.contracts.tables import (
     Table,
 )
 from retail_assets.contracts.types import MONEY, spark_type
-from retail_assets.domain.imported import imported_daily_sales, inventory_with_imports
+from retail_assets.domain.imported import (
+    IMPORTED_PREFIX,
+    IS_IMPORTED,
+    apart,
+    imported_daily_sales,
+    inventory_with_imports,
+)
 from retail_assets.domain.ledger import inventory_daily as ledger_by_day
 from retail_assets.domain.prices import with_price_changes
 from retail_assets.domain.sales import daily_sales as sales_by_day
@@ -149,7 +155,7 @@ def inventory_daily(
         return per_store_pair(events, opening, by_day, CORE_INVENTORY_DAILY)
 
     def with_imports(store_rows: pl.DataFrame, store_opening: pl.DataFrame) -> pl.DataFrame:
-        movements, told = _apart(store_rows)
+        movements, told = apart(store_rows)
         return inventory_with_imports(trusted(movements), told, store_opening, stores, dates)
 
     return per_store_pair(_together(events, imported), opening, with_imports, CORE_INVENTORY_DAILY)
@@ -243,7 +249,7 @@ def daily_sales(
         return per_store_pair(sold, carried, by_day, CORE_DAILY_SALES)
 
     def with_imports(store_rows: pl.DataFrame, store_inventory: pl.DataFrame) -> pl.DataFrame:
-        tills, told = _apart(store_rows)
+        tills, told = apart(store_rows)
         of_tills = pl.col("business_date").is_in(told["business_date"].unique().implode()).not_()
         return pl.concat(
             [
@@ -275,26 +281,15 @@ def imported_days(spark: SparkSession, lake: LakeResource, window: DateWindow) -
     )
 
 
-_IMPORTED: Final = "is_imported"
-
-
 def _together(tills: SparkFrame, imported: SparkFrame) -> SparkFrame:
     """Put what tills and what an import say of a store into one frame, since Spark pairs two frames, not three."""
-    renamed = imported.select([F.col(name).alias(f"imported_{name}") for name in imported.columns]).withColumn(
-        "store_id", F.col("imported_store_id")
+    renamed = imported.select([F.col(name).alias(f"{IMPORTED_PREFIX}{name}") for name in imported.columns]).withColumn(
+        "store_id", F.col(f"{IMPORTED_PREFIX}store_id")
     )
-    return tills.withColumn(_IMPORTED, F.lit(False)).unionByName(  # noqa: FBT003 - a literal column
-        renamed.withColumn(_IMPORTED, F.lit(True)),  # noqa: FBT003
+    return tills.withColumn(IS_IMPORTED, F.lit(False)).unionByName(  # noqa: FBT003 - a literal column
+        renamed.withColumn(IS_IMPORTED, F.lit(True)),  # noqa: FBT003
         allowMissingColumns=True,
     )
-
-
-def _apart(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Undo `_together`, for the rows of one store."""
-    prefix = "imported_"
-    names = [name for name in rows.columns if name.startswith(prefix)]
-    told = rows.filter(_IMPORTED).select(names).rename(lambda name: name.removeprefix(prefix))
-    return rows.filter(~pl.col(_IMPORTED)).drop(names, _IMPORTED), told
 
 
 def _covered(context: dg.AssetExecutionContext, lake: LakeResource, raw: Table, window: DateWindow) -> Coverage:

@@ -13,6 +13,7 @@ from pyspark.sql import types as T
 
 from retail_assets.contracts.tables import CORE_DAILY_SALES, FEATURES_DEMAND
 from retail_assets.domain.forecasting import FORECAST_INPUTS, supervised_frame
+from retail_assets.domain.frames import to_arrow
 from retail_assets.io_managers.delta import read_table
 from retail_assets.resources.lake import LakeResource
 
@@ -38,7 +39,6 @@ def supervised_rows(
     features = read_table(session, lake, FEATURES_DEMAND).where(F.col("business_date").isin(origins))
     targets = sorted({origin + timedelta(days=horizon) for origin in origins for horizon in horizons})
     sales = read_table(session, lake, CORE_DAILY_SALES).where(F.col("business_date").isin(targets))
-    names = [field.split()[0] for field in _SUPERVISED.split(", ")]
     arrow = pa.schema(
         [
             pa.field(name, {"string": pa.string(), "date": pa.date32(), "int": pa.int32()}.get(kind, pa.float64()))
@@ -57,7 +57,7 @@ def supervised_rows(
             origins=origins,
             horizons=horizons,
         )
-        return rows.select(names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(arrow)
+        return to_arrow(rows, arrow)
 
     return features.groupBy("store_id").cogroup(sales.groupBy("store_id")).applyInArrow(of_store, _SUPERVISED)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
+import pyarrow as pa
 
 from retail_assets.contracts.tables import Table
 from retail_assets.contracts.types import Column, polars_schema
@@ -41,3 +42,8 @@ def conform(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     Sorted, so that the same input gives the same bytes whichever engine called.
     """
     return frame.select(table.column_names).cast(polars_schema(table.columns)).sort(table.grain)
+
+
+def to_arrow(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    """Return a Polars frame as Arrow in exactly `schema`; strings in the layout that Spark's workers read."""
+    return frame.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)

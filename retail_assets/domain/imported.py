@@ -36,6 +36,26 @@ _EXACT: Final = pl.Decimal(38, QUANTITY.scale)
 _ZERO: Final = pl.lit(0, dtype=_EXACT)
 
 
+#: Rows of tills and of an import in one frame: which is which, and what an import's columns are called there.
+IS_IMPORTED: Final = "is_imported"
+IMPORTED_PREFIX: Final = "imported_"
+
+
+def apart(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return what tills and what an import say of a store, from one frame of both.
+
+    Args:
+        rows: `is_imported`; the columns of tills, null where it is true; those of `raw/imported_sales` with the prefix
+            `imported_`, null where it is false.
+
+    Returns:
+        The rows of tills, and those of the import by their own names.
+    """
+    names = [name for name in rows.columns if name.startswith(IMPORTED_PREFIX)]
+    told = rows.filter(IS_IMPORTED).select(names).rename(lambda name: name.removeprefix(IMPORTED_PREFIX))
+    return rows.filter(~pl.col(IS_IMPORTED)).drop(names, IS_IMPORTED), told
+
+
 def days_listed(rows: pl.DataFrame, assortment: pl.DataFrame) -> pl.DataFrame:
     """Return store_id, product_id and business_date of each day on which a product was on sale and its store open.
 

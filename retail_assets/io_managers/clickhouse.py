@@ -18,7 +18,8 @@ from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from retail_assets.io_managers.frames import DateWindow, Frame, date_window, table_key
+from retail_assets.io_managers.contexts import date_window, table_key
+from retail_assets.io_managers.frames import DateWindow, Frame
 from retail_assets.resources.clickhouse import ClickHouseResource, connect
 from retail_assets.resources.spark import SparkResource
 from retail_assets.settings import Settings, get_settings

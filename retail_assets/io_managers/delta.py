@@ -18,13 +18,12 @@ from pyspark.sql import functions as F
 
 from retail_assets.contracts.tables import TABLES, Table
 from retail_assets.contracts.types import spark_schema, spark_type
+from retail_assets.io_managers.contexts import date_window, table_key
 from retail_assets.io_managers.frames import (
     ContractError,
     DateWindow,
     Frame,
-    date_window,
     partition_column,
-    table_key,
 )
 from retail_assets.io_managers.parcels import Parcels, write_parcels
 from retail_assets.resources.lake import LakeResource

@@ -6,11 +6,10 @@ store and day, as Arrow's own bytes. Parcels of a day meet in one worker, which 
 all files into the table's log in one commit, and takes those of before out of it.
 
 Belongs here: parcels, and their way into a Delta table. Does not belong here: frames of Spark, which Spark writes
-(`delta`), and what a table holds (`assets`).
+(`delta`), what a worker writes (`day_files`), and what a table holds (`assets`).
 """
 
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,12 +17,8 @@ from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError
-from deltalake.fs import DeltaStorageHandler
-from pyarrow import fs
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -31,23 +26,12 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from retail_assets.contracts.tables import Table
 from retail_assets.contracts.types import arrow_schema
 from retail_assets.delta_log import added, removed
+from retail_assets.io_managers.day_files import FILES, write_file
 from retail_assets.io_managers.frames import ContractError, DateWindow, partition_column
 from retail_assets.resources.lake import LakeResource
 
 _PARCEL: Final = "parcel"
 _PART: Final = "part_of_store"
-#: What a worker says of the file that it wrote.
-_FILES: Final = pa.schema(
-    [
-        pa.field("partition", pa.date32()),
-        pa.field("path", pa.string()),
-        pa.field("size", pa.int64()),
-        pa.field("rows", pa.int64()),
-        pa.field("least_store", pa.string()),
-        pa.field("greatest_store", pa.string()),
-    ]
-)
-_ROW_GROUP: Final = 1 << 20
 #: How often a commit is tried when others, such as a compaction, commit first.
 _ATTEMPTS: Final = 10
 
@@ -120,10 +104,10 @@ def write_parcels(parcels: Parcels, lake: LakeResource, window: DateWindow, note
     schema = _schemas(table)[1]
 
     def write_day(key: tuple[pa.Scalar, ...], of_day: pa.Table) -> pa.Table:
-        return _write_file(table, schema, key[0].as_py(), of_day[_PARCEL], uri, options)
+        return write_file(table, schema, key[0].as_py(), of_day[_PARCEL], uri, options)
 
     frame = parcels.frame.repartition(_tasks(parcels.frame), day)
-    files = frame.groupBy(day).applyInArrow(write_day, from_arrow_schema(_FILES)).toArrow().to_pylist()
+    files = frame.groupBy(day).applyInArrow(write_day, from_arrow_schema(FILES)).toArrow().to_pylist()
     strays = sorted(str(file["partition"]) for file in files if not window.first <= file["partition"] <= window.last)
     if strays:
         raise ContractError(
@@ -140,32 +124,6 @@ def write_parcels(parcels: Parcels, lake: LakeResource, window: DateWindow, note
         for file in files
     ]
     _commit(delta, day, window, adds, note)
-
-
-def _write_file(
-    table: Table, schema: pa.Schema, day: date, parcels: pa.ChunkedArray, uri: str, options: dict[str, str]
-) -> pa.Table:
-    """Write one day's file in a worker, ordered by store, and return what there is to say of it."""
-    batches = sorted(_unpacked(parcels, schema), key=lambda batch: str(batch["store_id"][0]))
-    rows = pa.Table.from_batches(batches, schema)
-    for field in schema:
-        if not field.nullable and rows[field.name].null_count:
-            raise ContractError(f"{table.path}: {field.name} must have a value, and {day} has rows without one")
-    path = f"{table.partition_by}={day}/part-{uuid.uuid4()}.parquet"
-    files = fs.PyFileSystem(DeltaStorageHandler(uri, options or None))
-    # Fractions hardly repeat: a dictionary of them is built and thrown away.
-    repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
-    with files.open_output_stream(path) as sink:
-        pq.write_table(rows, sink, compression="snappy", use_dictionary=repeating, row_group_size=_ROW_GROUP)
-    bounds = pc.min_max(rows["store_id"]).as_py()
-    size = files.get_file_info(path).size
-    values = [day, path, size, rows.num_rows, bounds["min"], bounds["max"]]
-    return pa.table([[value] for value in values], schema=_FILES)
-
-
-def _unpacked(parcels: pa.ChunkedArray, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for parcel in parcels:
-        yield pa.ipc.read_record_batch(parcel.as_buffer(), schema)
 
 
 def _commit(delta: DeltaTable, day: str, window: DateWindow, adds: Sequence[Any], note: str | None) -> None:

@@ -129,3 +129,13 @@ def test_the_code_location_loads_without_starting_or_connecting_to_anything() ->
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_workers_of_spark_import_starts_no_dagster() -> None:
+    modules = [
+        "retail_assets.io_managers.day_files",
+        *(f"retail_assets.domain.{path.stem}" for path in (ROOT / "retail_assets/domain").glob("[!_]*.py")),
+    ]
+    program = f"import sys, {', '.join(modules)}; assert not [name for name in sys.modules if 'dagster' in name]"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
