@@ -187,7 +187,7 @@ def _append(
             f"{table.path}: another run wrote batch {after.batch} first; its events are safe. Run again for what came "
             "since"
         )
-    refused = read_table(spark, lake, table).where(F.col("rejection").isNotNull() & (F.col("kafka_partition") >= 0))
+    refused = read_table(spark, lake, table).where(F.col("rejection").isNotNull())
     return refused.where(_within(span)).count()
 
 

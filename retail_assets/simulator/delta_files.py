@@ -29,7 +29,9 @@ from retail_assets.delta_log import added, removed
 
 _SOURCE: Final = "kafka_partition"
 #: Columns whose least and greatest values are noted in the log: what readers of the raw tables filter by.
-_NOTED: Final = (_SOURCE, "kafka_offset")
+_NOTED: Final = (_SOURCE, "kafka_offset", "ingested_at")
+#: Columns whose nulls are counted there.
+_COUNTED: Final = ("rejection",)
 #: Names a history's commits in the log. Two that only add rows would not be at odds for Delta, and double them.
 _APPLICATION: Final = "retail-simulate-history"
 
@@ -47,7 +49,8 @@ class _OpenFile:
     writer: pq.ParquetWriter
     sink: Any
     rows: int = 0
-    bounds: dict[str, tuple[int, int]] = field(default_factory=dict)
+    bounds: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    nulls: dict[str, int] = field(default_factory=dict)
 
 
 class DeltaFiles:
@@ -196,6 +199,9 @@ class DeltaFiles:
                 found = pc.min_max(rows[name]).as_py()
                 low, high = file.bounds.get(name, (found["min"], found["max"]))
                 file.bounds[name] = (min(low, found["min"]), max(high, found["max"]))
+        for name in _COUNTED:
+            if name in rows.column_names:
+                file.nulls[name] = file.nulls.get(name, 0) + rows[name].null_count
 
     def _close_files(self) -> None:
         for file in list(self._open.values()):
@@ -203,7 +209,7 @@ class DeltaFiles:
             file.sink.close()
             size = self._files.get_file_info(file.path).size
             partition = None if file.partition is None else {str(self.table.partition_by): file.partition}
-            self._adds.append(added(file.path, size, file.rows, partition, file.bounds))
+            self._adds.append(added(file.path, size, file.rows, partition, file.bounds, file.nulls))
             del self._open[file.partition]
 
     def _transact(self, actions: "list[AddAction | RemoveAction]", mode: str, schema: Schema) -> None:

@@ -1,7 +1,7 @@
 """The history in the lake: the contract's columns, written twice and still the same, beside rows from Kafka."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +240,19 @@ def test_a_day_is_one_file_whatever_the_number_of_days(root: str, written: Simul
         assert actions["num_records"].sum() == read(root, table).height
         assert actions["partition.event_date"].is_unique().all()
         assert set(actions["min.kafka_partition"]) == set(actions["max.kafka_partition"]) == {BULK_PARTITION}
+
+
+@pytest.mark.parametrize("table", RAW_TABLES, ids=lambda table: table.path)
+def test_the_log_says_what_readers_pass_a_file_by_for(root: str, table: Table) -> None:
+    delta = DeltaTable(f"{root}/{table.path}")
+    noted = pl.DataFrame(delta.get_add_actions(flatten=True))
+    arrived = pl.scan_delta(delta).select(first=pl.col("ingested_at").min(), last=pl.col("ingested_at").max()).collect()
+    assert noted["null_count.rejection"].to_list() == noted["num_records"].to_list()
+    # Times are kept to the millisecond, and nothing may lie outside of its file's bounds.
+    millisecond = timedelta(milliseconds=1)
+    first, last = arrived["first"][0], arrived["last"][0]
+    assert first - millisecond < noted["min.ingested_at"].min() <= first
+    assert last <= noted["max.ingested_at"].max() < last + millisecond
 
 
 def test_rows_from_kafka_in_the_same_file_as_bulk_rows_are_kept(tmp_path: Path, written: Simulation) -> None:
