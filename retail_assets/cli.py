@@ -17,6 +17,7 @@ from retail_assets.import_data import import_data
 from retail_assets.run_jobs import run
 from retail_assets.settings import SettingsError, load_settings, unknown_variables
 from retail_assets.simulate import simulate
+from retail_assets.tenants import tenant_option
 from retail_local import commands as local
 
 
@@ -57,6 +58,7 @@ def topics() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Settings to apply instead of those that ship with the code (infra/kafka/topics.toml).",
 )
+@tenant_option
 @explained
 def topics_apply(path: Path | None) -> None:
     """Create the topics that are missing and bring the others to their settings."""
@@ -75,6 +77,7 @@ def topics_apply(path: Path | None) -> None:
 
 
 @topics.command("status")
+@tenant_option
 @explained
 def topics_status() -> None:
     """Show for each topic of events what waits and what asks for somebody; exit code 1 if something does."""
@@ -94,6 +97,7 @@ def topics_status() -> None:
 
 @topics.command("adopt")
 @click.argument("topic")
+@tenant_option
 @explained
 def topics_adopt(topic: str) -> None:
     """Go on reading a TOPIC that was made anew or has lost its newest events; all rows of the lake stay."""
@@ -109,6 +113,7 @@ def topics_adopt(topic: str) -> None:
 @topics.command("acknowledge")
 @click.argument("topic")
 @click.option("--note", required=True, help="Who knows of it, and what it came from; kept with the loss.")
+@tenant_option
 @explained
 def topics_acknowledge(topic: str, note: str) -> None:
     """End the alarm about events of a TOPIC that the broker deleted before they were read."""

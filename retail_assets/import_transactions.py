@@ -98,10 +98,25 @@ def transactions(store: str | None, times_in: str | None, speed: float | str | N
         request = TransactionsRequest(**fields, store=store, times_in=times_in, currency=settings.currency)
         if speed is None:
             return import_transactions(request, lake, work, note)
+        if not request.dry_run:
+            _require_topic(settings)
         with stopped_by_signals() as stop:
             return import_transactions(request, lake, work, note, lambda days: _send(days, settings, speed, stop))
 
     import_files(given, TRANSACTIONS, run)
+
+
+def _require_topic(settings: "Settings") -> None:
+    """Refuse to begin where the baskets could not be sent in the end.
+
+    Raises:
+        BrokerError: no broker, or no such topic.
+    """
+    from retail_assets.contracts.topics import SALES_TRANSACTIONS
+    from retail_assets.resources.kafka import KafkaResource
+
+    kafka = KafkaResource.of(settings)
+    kafka.state(kafka.name_of(SALES_TRANSACTIONS))
 
 
 def _send(days: "BasketDays", settings: "Settings", speed: float | str, stop: threading.Event) -> None:

@@ -5,6 +5,7 @@ Belongs here: its arguments, starting what it needs, and what it shows. Does not
 """
 
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,10 @@ from retail_assets.contracts.jobs import DAILY_ETL, DOING, HOUSEKEEPING, JOBS
 from retail_assets.explained import explained
 from retail_assets.settings import Mode, load_settings
 from retail_assets.tenants import tenant_option
+
+if TYPE_CHECKING:
+    from retail_assets.pipeline import Days
+    from retail_assets.runs import StepResult
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -34,7 +39,7 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None, cl
     from retail_assets.resources.lake import LakeResource
     from retail_assets.resources.migrations import migrate
     from retail_assets.resources.retention import first_whole_day
-    from retail_assets.runs import DagsterApi, StepResult
+    from retail_assets.runs import DagsterApi
     from retail_local.stack import Stack
 
     settings = load_settings()
@@ -66,14 +71,6 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None, cl
             )
         return days
 
-    def on_job(job: str, days: Days | None) -> None:
-        over = f", {days.first} to {days.last}" if days else ""
-        click.echo(f"{job}: {DOING[job]}{over}")
-
-    def on_step(step: StepResult) -> None:
-        rows = "" if step.rows is None else f"{step.rows:>12,} rows"
-        click.echo(f"  {step.name:<44}{rows:>18} {step.seconds:>8.1f} s")
-
     wanted = jobs or JOBS
     days_of(wanted[0])  # before anything is started
     if settings.mode is Mode.LOCAL:
@@ -82,5 +79,20 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None, cl
     migrate(client, settings.database)
     client.close()
     api = DagsterApi(f"http://127.0.0.1:{settings.dagster_port}")
-    results = run_jobs(api, wanted, days_of, on_job, on_step, {HOUSEKEEPING: housekeeping_config(dry_run=not clean)})
+    results = run_jobs(
+        api, wanted, days_of, _show_job, _show_step, {HOUSEKEEPING: housekeeping_config(dry_run=not clean)}
+    )
     click.echo(f"{len(results)} runs in {sum(result.seconds for result in results):.0f} s, see {api.url}/runs")
+
+
+def _show_job(job: str, days: "Days | None") -> None:
+    over = f", {days.first} to {days.last}" if days else ""
+    click.echo(f"{job}: {DOING[job]}{over}")
+
+
+def _show_step(step: "StepResult") -> None:
+    rows = "" if step.rows is None else f"{step.rows:>12,} rows"
+    click.echo(f"  {step.name:<44}{rows:>18} {step.seconds:>8.1f} s")
+    if step.name.startswith(f"{HOUSEKEEPING}/"):
+        told = [f"{name.replace('_', ' ')} {value:,}" for name, value in step.numbers.items() if value]
+        click.echo(f"    {', '.join(told) or 'nothing to do'}")

@@ -57,7 +57,7 @@ query Follow($runId: ID!, $cursor: String) {
           }
           ... on ExecutionStepStartEvent { timestamp stepKey }
           ... on ExecutionStepSuccessEvent { timestamp stepKey }
-          ... on AssetCheckEvaluationEvent { evaluation { checkName assetKey { path } success description } }
+          ... on AssetCheckEvaluationEvent { evaluation { checkName assetKey { path } success severity description } }
           ... on ExecutionStepFailureEvent { stepKey error { message errorChain { error { message } } } }
           ... on RunFailureEvent { message }
         }
@@ -88,11 +88,13 @@ class StepResult:
         name: asset or check, with slashes.
         seconds: from its start to its end.
         rows: rows of the asset afterwards; None where it has no such number.
+        numbers: whole numbers that the asset tells of itself, by name.
     """
 
     name: str
     seconds: float = 0.0
     rows: int | None = None
+    numbers: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -205,15 +207,17 @@ class DagsterApi:
                 started[event["stepKey"]] = float(event["timestamp"]) / 1000
             case "MaterializationEvent" if event["stepKey"] not in result.steps:
                 # A run over many partitions records one event each, all with the same row count.
-                rows = [e["intValue"] for e in event["metadataEntries"] if e["label"] == "dagster/row_count"]
-                step = StepResult("/".join(event["assetKey"]["path"]), rows=rows[0] if rows else None)
+                numbers = {e["label"]: e["intValue"] for e in event["metadataEntries"] if e.get("intValue") is not None}
+                name = "/".join(event["assetKey"]["path"])
+                step = StepResult(name, rows=numbers.pop("dagster/row_count", None), numbers=numbers)
                 result.steps[event["stepKey"]] = step
             case "ExecutionStepSuccessEvent":
                 key = event["stepKey"]
                 step = result.steps.setdefault(key, StepResult(key))
                 step.seconds = float(event["timestamp"]) / 1000 - started.get(key, float(event["timestamp"]) / 1000)
                 on_step(step)
-            case "AssetCheckEvaluationEvent" if not event["evaluation"]["success"]:
+            # A warning fails no run, so it is no cause.
+            case "AssetCheckEvaluationEvent" if _is_error(event["evaluation"]):
                 found = event["evaluation"]
                 causes.append(
                     f"check {found['checkName']} of {'/'.join(found['assetKey']['path'])}: {found['description']}"
@@ -255,6 +259,10 @@ class DagsterApi:
             )
         data: dict[str, Any] = answer["data"]
         return data
+
+
+def _is_error(evaluation: Mapping[str, Any]) -> bool:
+    return not evaluation["success"] and evaluation["severity"] == "ERROR"
 
 
 def _telling_line(message: str) -> str:

@@ -63,7 +63,8 @@ def read_topic(spark: SparkSession, bootstrap_servers: str, span: OffsetRange) -
 
 def decoded(messages: SparkFrame, topic: Topic, table: Table) -> SparkFrame:
     """Turn messages into rows of the topic's raw table; refused ones keep their bytes and get a reason."""
-    produced_at = F.filter("headers", lambda header: header["key"] == HEADER_PRODUCED_AT)[0]["value"]
+    # Null where no header says it: under ANSI mode an index beyond the end would fail the whole range.
+    produced_at = F.get(F.filter("headers", lambda header: header["key"] == HEADER_PRODUCED_AT), 0)["value"]
     parsed = messages.withColumn("event", decode_json(F.col("value"), topic.schema)).withColumn(
         "rejection", rejection(F.col("event"), topic.schema)
     )

@@ -26,11 +26,12 @@ from retail_assets.contracts.tables import (
     INVENTORY_REORDER_POINTS,
     RAW_DEAD_LETTERS,
     RAW_IMPORTED_SALES,
+    RAW_INVENTORY_UPDATES,
     RAW_TABLES,
     Table,
 )
 from retail_assets.contracts.types import ListType
-from retail_assets.io_managers.delta import read_table
+from retail_assets.io_managers.delta import read_table, row_counts
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
 
@@ -118,8 +119,15 @@ def _scope(context: dg.AssetCheckExecutionContext, table: Table) -> SparkColumn:
 
 
 def _may_be_closed(lake: LakeResource, table: Table) -> bool:
-    """Return whether a day can be empty: an import says nothing of days without trade, and often nothing of stock."""
-    return table.layer in {"core", "features"} and lake.delta(RAW_IMPORTED_SALES) is not None
+    """Return whether a day can be empty: only stock lies there on every day, and nobody may have told of any.
+
+    Tills alone say nothing of days without trade, and neither does an imported history.
+    """
+    if table.layer not in {"core", "features"}:
+        return False
+    stock = lake.delta(RAW_INVENTORY_UPDATES)
+    tells_of_stock = stock is not None and any(row_counts(stock, RAW_INVENTORY_UPDATES, None).values())
+    return not tells_of_stock or lake.delta(RAW_IMPORTED_SALES) is not None
 
 
 def _contract_check(table: Table) -> dg.AssetChecksDefinition:

@@ -18,6 +18,7 @@ from retail_assets.checks.scope import held_dates, run_dates
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     CORE_INVENTORY_DAILY,
+    CORE_QUARANTINE,
     CORE_SALES_LINES,
     FEATURES_DEMAND,
     FORECASTS_DEMAND_7D,
@@ -214,6 +215,37 @@ def usual_prices(
     )
 
 
+@dg.asset_check(
+    asset=dg.AssetKey(CORE_QUARANTINE.key),
+    blocking=False,
+    description="Few lines of baskets are kept out of the facts because nobody can trust them.",
+)
+def little_kept_out(
+    context: dg.AssetCheckExecutionContext, spark: SparkResource, lake: LakeResource
+) -> dg.AssetCheckResult:
+    """Compare the lines in quarantine with those that are facts, over all days of the run."""
+    window, facts = run_dates(context) or held_dates(lake, CORE_SALES_LINES), lake.delta(CORE_SALES_LINES)
+    if window is None or facts is None:
+        return _nothing_to_judge()
+    limit = _thresholds().kept_out.most_share
+    rows = _rows_of(spark, lake, CORE_QUARANTINE, days(window)).where("line_no > 0")
+    counted = rows.groupBy("reason").agg(F.count(F.lit(1)).alias("lines"), F.sum(F.abs("revenue")).alias("revenue"))
+    reasons = pl.DataFrame(counted.toArrow()).sort("lines", "reason", descending=[True, False])
+    kept_out = int(reasons["lines"].sum())
+    lines = kept_out + sum(row_counts(facts, CORE_SALES_LINES, window).values())
+    share = kept_out / lines if lines else 0.0
+    told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.select("reason", "lines").iter_rows())
+    return result(
+        passed=share <= limit,
+        sentence=f"{kept_out:,} of {lines:,} lines of baskets are kept out{f': {told}' if told else ''}",
+        warns=True,
+        observed=share,
+        expected=0,
+        threshold=limit,
+        worst=reasons,
+    )
+
+
 def newest_event(lake: LakeResource, table: Table, now: datetime) -> datetime | None:
     """Return the time of a raw table's newest event that has happened; None where there is none.
 
@@ -317,6 +349,7 @@ def statistical_checks() -> list[dg.AssetChecksDefinition]:
         (INVENTORY_REORDER_POINTS, FORECASTS_DEMAND_7D, "inventory_days"),
     )
     return [
+        little_kept_out,
         usual_volume,
         usual_prices,
         *(_shares_check(table, trade) for table, trade in SHARES_OF.items()),

@@ -38,6 +38,12 @@ class Quarantine(_Section):
     discount_over_value: Positive
 
 
+class KeptOut(_Section):
+    """From where on too much is kept out of the facts."""
+
+    most_share: Share
+
+
 class Volume(_Section):
     """From where on a store's day has too many or too few units for its weekday."""
 
@@ -78,6 +84,7 @@ class Thresholds(_Section):
     """All thresholds."""
 
     quarantine: Quarantine
+    kept_out: KeptOut
     volume: Volume
     shares: Shares
     price_jumps: PriceJumps

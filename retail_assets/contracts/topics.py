@@ -51,6 +51,12 @@ EVENT_TOPICS: Final = (SALES_TRANSACTIONS, INVENTORY_UPDATES, POS_EVENTS)
 TOPICS: Final = (*EVENT_TOPICS, DEAD_LETTERS)
 
 
+def command_that_makes(topic: str) -> str:
+    """Return the command that makes a topic, by its name on the broker."""
+    tenant = topic.rpartition(".")[0]
+    return f"retail topics apply --tenant {tenant}" if tenant else "retail topics apply"
+
+
 def tenant_topics(prefix: str) -> tuple[Topic, ...]:
     """Return the topics of events under the names that they have for a tenant.
 

@@ -18,7 +18,7 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 from kafka.net.compat import KafkaNetClient
 
-from retail_assets.contracts.topics import Topic
+from retail_assets.contracts.topics import Topic, command_that_makes
 from retail_assets.resources.offsets import TopicState
 from retail_assets.resources.topic_admin import TopicChange, apply_topics
 from retail_assets.resources.topics import TopicSettings
@@ -88,7 +88,7 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             (described,) = admin.describe_topics([topic])
             if described["error_code"] == UnknownTopicOrPartitionError.errno:
                 raise TopicMissingError(
-                    f"the broker at {self.bootstrap_servers} has no topic {topic}: run `retail topics apply`"
+                    f"the broker at {self.bootstrap_servers} has no topic {topic}: run `{command_that_makes(topic)}`"
                 )
             if described["error_code"] or not described["partitions"]:
                 # Taken for an empty topic, it would look like one that was made anew.

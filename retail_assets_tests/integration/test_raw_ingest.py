@@ -98,6 +98,24 @@ def test_reading_again_adds_what_came_since(materialize: Any, kafka: KafkaResour
     assert held_events(lake) == sorted(f"E{n}" for n in range(9))
 
 
+def test_a_message_with_other_headers_alone_is_read_like_any_other(
+    materialize: Any, kafka: KafkaResource, lake: LakeResource
+) -> None:
+    traced = event(1)
+    bare = [Letter(traced.key, traced.value, headers) for headers in ([("traceparent", b"00-1")], [])]
+    kafka.send(POS_EVENTS.name, [bare[0], event(2)])
+    materialize()
+    kafka.send(POS_EVENTS.name, [bare[1]])
+    materialize()
+    held = lake.read(RAW_POS_EVENTS, columns=["event_id", "rejection", "produced_at"])
+    assert sorted(held.select("event_id", pl.col("produced_at").is_null()).rows()) == [
+        ("E1", True),
+        ("E1", True),
+        ("E2", False),
+    ]
+    assert held["rejection"].is_null().all()
+
+
 def test_small_runs_under_a_cap_read_everything_once(
     materialize: Any, kafka: KafkaResource, lake: LakeResource
 ) -> None:
@@ -316,4 +334,4 @@ def test_a_run_that_is_killed_around_its_commit_leaves_neither_a_hole_nor_a_repe
 def test_a_broker_that_is_away_is_an_error_with_what_to_do() -> None:
     away = KafkaResource(bootstrap_servers="127.0.0.1:1", timeout_s=0.5)
     with pytest.raises(BrokerError, match="127.0.0.1:1 .*start it with `retail up`"):
-        away.offsets("pos-events")
+        away.state("pos-events")

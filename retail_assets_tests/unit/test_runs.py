@@ -87,17 +87,32 @@ def test_a_run_whose_process_vanished_says_what_dagster_says(webserver: Webserve
         DagsterApi(webserver.url).wait("abc", "daily_etl")
 
 
+def test_a_check_that_only_warns_is_no_cause_of_a_failure(webserver: Webserver) -> None:
+    def check(name: str, severity: str) -> dict[str, Any]:
+        said = {"checkName": name, "assetKey": {"path": ["core", "lines"]}, "description": f"{name} says no"}
+        return {
+            "__typename": "AssetCheckEvaluationEvent",
+            "evaluation": said | {"success": False, "severity": severity},
+        }
+
+    webserver.events = [[check("fresh", "WARN"), check("contract", "ERROR")]]
+    with pytest.raises(RunFailedError) as error:
+        DagsterApi(webserver.url).wait("abc", "daily_etl")
+    assert "FAILURE: check contract of core/lines: contract says no. See" in str(error.value)
+
+
 def test_a_run_that_ended_well_tells_rows_and_seconds(webserver: Webserver) -> None:
     webserver.status = "SUCCESS"
-    rows = {"label": "dagster/row_count", "intValue": 12}
+    entries = [{"label": "dagster/row_count", "intValue": 12}, {"label": "files", "intValue": 3}, {"label": "note"}]
     made = {"__typename": "MaterializationEvent", "stepKey": "s", "assetKey": {"path": ["core", "lines"]}}
     webserver.events = [
         [{"__typename": "ExecutionStepStartEvent", "stepKey": "s", "timestamp": "1000"}],
-        [{**made, "timestamp": "2000", "metadataEntries": [rows]}],
+        [{**made, "timestamp": "2000", "metadataEntries": entries}],
         [{"__typename": "ExecutionStepSuccessEvent", "stepKey": "s", "timestamp": "2500"}],
     ]
     result = DagsterApi(webserver.url).wait("abc", "daily_etl")
     assert (result.rows("core/lines"), result.seconds, result.steps["s"].seconds) == (12, 2.5, 1.5)
+    assert result.steps["s"].numbers == {"files": 3}
 
 
 def test_a_dagster_that_is_away_is_named_with_the_command_that_starts_it() -> None:

@@ -14,13 +14,13 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from retail_assets.settings import Settings
+from retail_assets.settings import ENV_PREFIX, Settings
 from retail_local.errors import StackError
 from retail_local.files import PRIVATE_FILE, private_dir, write_atomically
 from retail_local.launch import Spec
@@ -243,7 +243,7 @@ class Supervisor:
         _own_folder(socket_path(self._settings).parent)
         answer = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)],
-            env={**os.environ, STACK_MARK: stack_mark(self._settings)},
+            env={**without_settings(os.environ), STACK_MARK: stack_mark(self._settings)},
             cwd=self._settings.var_dir,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -280,6 +280,15 @@ def known_specs(settings: Settings, infos: Iterable[ProcessInfo]) -> list[tuple[
             text = spec_file(settings, info.name).read_text(encoding="utf-8")
             found.append((find_service(info.name), Spec.from_json(text)))
     return found
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return variables without the settings among them.
+
+    Services inherit the environment of whoever started the supervisor first. They are told all settings; one that was
+    made then and isn't any more, such as a tenant, must not come back to them from there.
+    """
+    return {name: value for name, value in environment.items() if not name.startswith(ENV_PREFIX)}
 
 
 def _value(text: str) -> str:

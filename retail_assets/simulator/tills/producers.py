@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from retail_assets.contracts.topics import Topic
+from retail_assets.contracts.topics import Topic, command_that_makes
 from retail_assets.simulator.tills.partitioning import partition_of
 
 TIMEOUT_S: Final = 30.0
@@ -237,7 +237,9 @@ def count_partitions(client: Any, topic: str, bootstrap_servers: str, timeout_s:
         if found.error is None and found.partitions:
             return len(found.partitions)
         if time.monotonic() > deadline:
-            raise ProducerError(f"topic {topic} doesn't exist at {bootstrap_servers}: run `retail topics apply`")
+            raise ProducerError(
+                f"topic {topic} doesn't exist at {bootstrap_servers}: run `{command_that_makes(topic)}`"
+            )
         time.sleep(_POLL_S)
 
 

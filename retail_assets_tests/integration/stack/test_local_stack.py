@@ -151,6 +151,31 @@ def test_up_again_leaves_a_healthy_stack_alone(stack: Stack):
     assert kafka_status(stack).pid == before
 
 
+def test_a_setting_of_whoever_started_the_stack_does_not_come_back_to_a_service_that_has_it_no_more(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    own = settings.model_copy(
+        update={
+            "var_dir": tmp_path / "var",
+            **dict(zip(("kafka_port", "kafka_controller_port"), free_ports(2), strict=True)),
+        }
+    )
+    monkeypatch.setenv("RETAIL_TENANT", "somebody")
+    monkeypatch.setenv("PERHAPS_A_PROXY", "kept")
+    stack = Stack(own)
+    try:
+        stack.up(["kafka"])
+        pid = kafka_status(stack).pid
+        assert pid is not None
+        environment = psutil.Process(pid).environ()
+    finally:
+        stack.down()
+    assert own.tenant == ""
+    assert "RETAIL_TENANT" not in environment
+    assert environment["RETAIL_KAFKA_PORT"] == str(own.kafka_port)
+    assert environment["PERHAPS_A_PROXY"] == "kept"
+
+
 def test_every_service_listens_on_the_loopback_address_alone(stack: Stack):
     stack.up(["kafka"])
     pid = kafka_status(stack).pid
