@@ -86,7 +86,11 @@ def history(
 
     uri = lake_uri(lake)
     scenario = load_scenario(
-        file or preset or _DEFAULT_PRESET, last_date=last_date.date() if last_date else None, **overrides
+        file or preset or _DEFAULT_PRESET,
+        last_date=last_date.date() if last_date else None,
+        # A preset's money is the platform's; baskets in another one would be no facts.
+        currency=None if file else load_settings().currency,
+        **overrides,
     )
     simulation = run(scenario, workers=workers)
     try:

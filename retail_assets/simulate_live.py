@@ -117,7 +117,8 @@ def live(
     if first is not None and until is not None and until <= first:
         raise click.UsageError(f"--until {until} should lie behind --from {first:%Y-%m-%d}")
     settings = load_settings()
-    scenario = load_scenario(file or preset or _DEFAULT_PRESET)
+    # A preset's money is the platform's; baskets in another one would be no facts.
+    scenario = load_scenario(file or preset or _DEFAULT_PRESET, currency=None if file else settings.currency)
     rates = _rates(scenario.dirt, dirt)
     source = SimulatedDays(simulate(scenario, state=state))
     end = (

@@ -13,6 +13,7 @@ from retail_assets.assets.common import per_task
 from retail_assets.assets.events import Clock, filed_events
 from retail_assets.contracts.events import INVENTORY_UPDATE, SALES_TRANSACTION, EventSchema
 from retail_assets.contracts.tables import RAW_INVENTORY_UPDATES, RAW_SALES_TRANSACTIONS, Table
+from retail_assets.contracts.tables.core import FOREIGN_CURRENCY
 from retail_assets.contracts.thresholds import Quarantine, load_thresholds
 from retail_assets.domain.trust import JUDGED_LINES, JUDGED_MOVEMENTS, LINES, MOVEMENTS, judged_lines, judged_movements
 from retail_assets.io_managers.delta import read_table
@@ -38,6 +39,8 @@ def filed_baskets(spark: SparkResource, lake: LakeResource, made: Coverage, stor
 
     def lines() -> SparkFrame:
         events = _filed(spark, lake, RAW_SALES_TRANSACTIONS, SALES_TRANSACTION, made, stores)
+        is_foreign = ~F.upper("currency").isin("", get_settings().currency)
+        events = events.withColumn("event_reason", F.coalesce("event_reason", F.when(is_foreign, FOREIGN_CURRENCY)))
         exploded = events.withColumn("line", F.explode("lines"))
         for name in ("line_no", "product_id", "quantity", "unit_price", "discount"):
             exploded = exploded.withColumn(name, F.col(f"line.{name}"))

@@ -17,6 +17,7 @@ from retail_assets.contracts.tables import CORE_QUARANTINE, CORE_SALES_LINES, RE
 from retail_assets.contracts.tables.core import (
     CONFLICTING_DUPLICATE,
     DATE_BEFORE_HISTORY,
+    FOREIGN_CURRENCY,
     FUTURE_DATE,
     IMPLAUSIBLE_DISCOUNT,
     IMPLAUSIBLE_PRICE,
@@ -75,6 +76,7 @@ _EXPLAINED: Final = {
     FUTURE_DATE: "it happened after it arrived, by the till's clock",
     DATE_BEFORE_HISTORY: "it happened before the first day of the history, by the till's clock",
     CONFLICTING_DUPLICATE: "an earlier event has the same id and says something else; the earlier one counts",
+    FOREIGN_CURRENCY: "its money is of another currency than the retailer's (RETAIL_CURRENCY)",
 }
 
 

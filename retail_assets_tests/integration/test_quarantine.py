@@ -149,6 +149,7 @@ def test_what_nobody_can_trust_lands_in_quarantine_and_the_books_balance(
         {"transaction_id": "future", "occurred_at": NOON + timedelta(days=90), "ingested_at": NOON},
         {"transaction_id": "early", "occurred_at": datetime(2005, 1, 1, tzinfo=UTC), "ingested_at": NOON},
         {"transaction_id": "closed", "store_id": "S3"},
+        {"transaction_id": "dollars", "currency": "USD"},
         {"transaction_id": "mixed", "lines": [line(quantity=5000), {**line(price=99), "line_no": 2}]},
         {"transaction_id": "mixed2", "kind": "return", "lines": [line(discount=9), {**line(), "line_no": 2}]},
         {"transaction_id": "unknown", "store_id": "S9", "lines": [line(product="P9", price=5000)]},
@@ -170,14 +171,15 @@ def test_what_nobody_can_trust_lands_in_quarantine_and_the_books_balance(
     warned = [one for one in result.get_asset_check_evaluations() if not one.passed]
     assert [one.check_name for one in warned] == ["little_kept_out"]
     assert warned[0].description == (
-        "7 of 13 lines of baskets are kept out: 1 conflicting_duplicate, 1 date_before_history, 1 future_date, "
-        "1 implausible_discount, 1 implausible_price, 1 implausible_quantity, 1 store_not_open_yet"
+        "8 of 14 lines of baskets are kept out: 1 conflicting_duplicate, 1 date_before_history, 1 foreign_currency, "
+        "1 future_date, 1 implausible_discount, 1 implausible_price, 1 implausible_quantity, 1 store_not_open_yet"
     )
 
     kept_out = lake.read(CORE_QUARANTINE)
     assert set(kept_out["business_date"]) == {DAY}
     assert sorted(kept_out.select("event_id", "line_no", "reason").rows()) == [
         ("closed", 1, "store_not_open_yet"),
+        ("dollars", 1, "foreign_currency"),
         ("early", 1, "date_before_history"),
         ("future", 1, "future_date"),
         ("good", 1, "conflicting_duplicate"),
@@ -203,8 +205,8 @@ def test_what_nobody_can_trust_lands_in_quarantine_and_the_books_balance(
         ("unknown", None, None, None),
     ]
     assert lake.read(CORE_INVENTORY_DAILY)["closing"].cast(pl.Float64).to_list() == [8.0]
-    assert balance(result).metadata["lines_of_baskets_raw"].value == "14 with 5,015.000 units"
-    assert balance(result).metadata["quarantined"].value == 9
+    assert balance(result).metadata["lines_of_baskets_raw"].value == "15 with 5,017.000 units"
+    assert balance(result).metadata["quarantined"].value == 10
 
 
 def test_stock_that_comes_late_and_lies_nowhere_on_the_next_day_stops_the_day(raw: Raw, core: Core) -> None:

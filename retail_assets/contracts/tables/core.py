@@ -24,6 +24,7 @@ from retail_assets.contracts.types import (
 FUTURE_DATE: Final = "future_date"
 DATE_BEFORE_HISTORY: Final = "date_before_history"
 CONFLICTING_DUPLICATE: Final = "conflicting_duplicate"
+FOREIGN_CURRENCY: Final = "foreign_currency"
 STORE_NOT_OPEN_YET: Final = "store_not_open_yet"
 IMPLAUSIBLE_QUANTITY: Final = "implausible_quantity"
 IMPLAUSIBLE_DISCOUNT: Final = "implausible_discount"
@@ -32,6 +33,7 @@ QUARANTINE_REASONS: Final = (
     FUTURE_DATE,
     DATE_BEFORE_HISTORY,
     CONFLICTING_DUPLICATE,
+    FOREIGN_CURRENCY,
     STORE_NOT_OPEN_YET,
     IMPLAUSIBLE_QUANTITY,
     IMPLAUSIBLE_DISCOUNT,
