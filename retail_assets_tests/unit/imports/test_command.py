@@ -70,7 +70,7 @@ def test_a_report_says_what_was_understood_and_what_became_of_the_rows(run: Run,
         "units: negative 1 sales.csv line 63 '-1'",
         "units: no number 1 sales.csv line 64 'ein paar'",
         "Accepted: 2024-05-01 to 2024-05-20, 1 store, 3 products.",
-        "The rejected rows are in sales.rejected.csv",
+        "The rejected rows are in sales.rejected.csv: mend and import that file, with --decimal comma.",
         "raw/imported_sales 60 rows",
         "3.17% of the rows were rejected",
     ):

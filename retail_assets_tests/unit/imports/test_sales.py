@@ -23,6 +23,7 @@ from retail_assets.contracts.tables import (
 from retail_assets.contracts.types import arrow_schema
 from retail_assets.imports.checking import Conventions
 from retail_assets.imports.dates import named_format
+from retail_assets.imports.errors import ImportRefusedError
 from retail_assets_tests.unit.imports.conftest import Shop, Write
 
 HEADER = "date,store_id,product_id,units"
@@ -255,6 +256,30 @@ def test_a_named_date_format_decides_what_no_row_does(shop: Shop, write: Write) 
     path = write(HEADER, "03/04/2024,S1,P1,3")
     shop.take(path, conventions=Conventions(date_format=named_format("mm/dd/yyyy")))
     assert shop.table()["business_date"].to_list() == [date(2024, 3, 4)]
+
+
+@pytest.mark.parametrize(("decimal", "units", "price"), [(",", 1500, 1250), (".", Decimal("1.5"), Decimal("1.25"))])
+def test_three_digits_behind_each_point_are_a_question_between_semicolons(
+    shop: Shop, write: Write, decimal: str, units: object, price: object
+) -> None:
+    path = write("date;store_id;product_id;units;price", *[f"2024-01-0{day};S1;P1;1.500;1.250" for day in range(1, 5)])
+    with pytest.raises(ImportRefusedError, match="can be decimal or stand between thousands"):
+        shop.take(path)
+    assert shop.is_empty()
+    shop.take(path, conventions=Conventions(decimal=decimal))
+    assert shop.table().select("units", "unit_price").unique().rows() == [(units, price)]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_three_digits_behind_each_point_are_decimals_in_other_files(shop: Shop, tmp_path: Path, form: str) -> None:
+    path = tmp_path / "sales"
+    frame = pl.DataFrame({"date": ["2024-01-01"], "store_id": ["S1"], "product_id": ["P1"], "units": ["1.500"]})
+    if form == "csv":
+        frame.write_csv(path)
+    else:
+        frame.cast({"units": pl.Float64}).write_parquet(path)
+    shop.take(path)
+    assert shop.table()["units"].to_list() == [Decimal("1.5")]
 
 
 def test_columns_without_names_and_lines_before_the_header_do_no_harm(shop: Shop, write: Write) -> None:
