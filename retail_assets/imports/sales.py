@@ -16,9 +16,11 @@ import polars as pl
 
 from retail_assets.contracts.tables import (
     RAW_IMPORTED_SALES,
+    REFERENCE_ASSORTMENT,
     REFERENCE_EVENTS,
 )
 from retail_assets.contracts.types import polars_schema
+from retail_assets.domain.frames import SERIES
 from retail_assets.imports import reference
 from retail_assets.imports.baskets import sold_by_day
 from retail_assets.imports.buckets import STORED_SCHEMA, Buckets, SettledFile, Tally, plan_buckets, settle
@@ -41,6 +43,7 @@ from retail_assets.imports.common import (
     working_folder,
     write_rejected,
 )
+from retail_assets.imports.gaps import rejected_days, without_sales
 from retail_assets.imports.reference import Given
 from retail_assets.imports.writing import Lake, StoredFile
 
@@ -165,6 +168,10 @@ class _Import:
             **{one.path: frame.height for one, frame in frames.items()},
         }
         outcome.warnings += warnings_of(outcome, given, frames[REFERENCE_EVENTS])
+        rejected = rejected_days(outcome.understood[: len(self.request.files)], outcome.rejections)
+        gaps = without_sales(rejected, frames[REFERENCE_ASSORTMENT], observed.trade, sales())
+        if not gaps.is_empty():
+            outcome.warnings.append(_said_of_gaps(gaps))
         if self.request.dry_run or not outcome.allowed:
             return
         self.on_progress("writing")
@@ -181,3 +188,11 @@ class _Import:
         for one, frame in frames.items():
             self.lake.overwrite(one, frame)
         outcome.written = True
+
+
+def _said_of_gaps(gaps: pl.DataFrame) -> str:
+    store, product, day = gaps.row(0)
+    return (
+        f"{gaps.height:,} days of {gaps.select(SERIES).unique().height:,} series have no other row than a rejected one "
+        f"and count as nothing sold (such as store {store}, product {product}, {day}): mend and import them"
+    )

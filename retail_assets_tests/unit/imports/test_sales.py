@@ -22,6 +22,7 @@ from retail_assets.contracts.tables import (
 )
 from retail_assets.contracts.types import arrow_schema
 from retail_assets.imports.checking import Conventions
+from retail_assets.imports.common import Outcome
 from retail_assets.imports.dates import named_format
 from retail_assets.imports.errors import ImportRefusedError
 from retail_assets_tests.unit.imports.conftest import Shop, Write
@@ -129,6 +130,40 @@ def test_rows_that_contradict_each_other_are_all_rejected(shop: Shop, write: Wri
     assert shop.table()["product_id"].to_list() == ["P2"]
     rejected = pl.read_csv(shop.folder / "rejected.csv")
     assert rejected.select("source_file", "line").rows() == [("a.csv", 2), ("a.csv", 3), ("b.csv", 2)]
+
+
+def gaps_of(outcome: Outcome) -> list[str]:
+    return [warning for warning in outcome.warnings if "count as nothing sold" in warning]
+
+
+def test_days_that_count_as_nothing_sold_because_their_row_was_rejected_are_told(shop: Shop, write: Write) -> None:
+    every_day = [f"2024-01-0{day},S1,P0,1" for day in range(1, 8)]
+    others = [f"2024-01-0{day},S1,P{product},1" for day in (1, 7) for product in (1, 2, 3)]
+    wrong = ["2024-01-02,S1,P1,-1", "2024-01-03, S1 ,P1,x", "2024-01-02,S1,P2,1", "2024-01-02,S1,P2,2"]
+    outcome = shop.take(write(HEADER, *every_day, *others, *wrong), max_rejected=0.5)
+    [told] = gaps_of(outcome)
+    assert told.startswith("3 days of 2 series have no other row than a rejected one and count as nothing sold")
+    assert "such as store S1, product P1, 2024-01-02" in told
+    outcome = shop.take(write(HEADER, *wrong, "2024-01-08,S1,P0,1"), max_rejected=0.9, dry_run=True)
+    assert gaps_of(outcome) == [told]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param("2024-01-01,S1,P1,-1", id="before the first row"),
+        pytest.param("2024-01-03,S1,P1,-1", id="on a day on which the store was closed"),
+        pytest.param("2024-01-02,S1,P1,-1", id="beside a row of an earlier import"),
+        pytest.param("2024-01-04,S1,P1,-1", id="beside a row that is right"),
+        pytest.param("2024-01-05,S1,P9,-1", id="of a product that was never sold"),
+        pytest.param("someday,S1,P1,1", id="without a date"),
+    ],
+)
+def test_a_rejected_row_that_makes_no_day_one_of_nothing_sold_is_not_told(shop: Shop, write: Write, wrong: str) -> None:
+    shop.take(write(HEADER, *[f"2024-01-0{day},S1,P0,1" for day in (1, 2, 4, 5)], "2024-01-02,S1,P1,3"))
+    outcome = shop.take(write(HEADER, "2024-01-04,S1,P1,1", "2024-01-05,S1,P1,1", wrong), max_rejected=0.5)
+    assert outcome.rejections.total == 1
+    assert gaps_of(outcome) == []
 
 
 def test_more_rejected_rows_than_allowed_leave_the_lake_untouched(shop: Shop, write: Write) -> None:
