@@ -4,11 +4,13 @@ Belongs here: options of all imports, and running one of them. Does not belong h
 (`import_data`, `import_transactions`), importing and reporting (`imports`).
 """
 
+import errno
 from collections.abc import Callable
 from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlparse
 
 import click
 
@@ -112,7 +114,7 @@ def import_files(given: dict[str, Any], kind: "FileKind", run: "RunImport") -> N
     files: tuple[Path, ...] = given["files"]
     zone: str = given["time_zone"] or settings.time_zone
     lake: str | None = given["lake"]
-    uri = lake_uri(lake) if lake else settings.lake
+    uri = settings.lake if lake is None else lake_uri(lake)
     fields: dict[str, Any] = {
         "files": files,
         "place": Place(zone, _country(given["country"], zone)),
@@ -139,14 +141,23 @@ def import_files(given: dict[str, Any], kind: "FileKind", run: "RunImport") -> N
     try:
         outcome = run(fields, settings, Lake(uri, storage_options(uri)), settings.var_dir / "imports", note)
     except (DeltaError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno is not None and not _refused_by(uri, error):
             raise  # of this machine's disk, which `explained` knows
-        raise click.ClickException(f"{uri} can't be reached or written to: {' '.join(str(error).split())}") from None
+        cause = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise click.ClickException(f"{uri} can't be reached or written to ({cause}): --lake names another") from None
     report(outcome)
     if not outcome.allowed:
         raise click.ClickException(refusal(outcome, request))
     if outcome.written and lake is None and outcome.observed is not None:
         _make_known(settings, outcome.observed.first_date, zone)
+
+
+def _refused_by(uri: str, error: OSError) -> bool:
+    """Say whether it is the lake's folder that an error of this machine's disk is about, and not that it is full."""
+    parts = urlparse(uri)
+    if parts.scheme != "file" or not isinstance(error.filename, str) or error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return False
+    return Path(error.filename).is_relative_to(unquote(parts.path))
 
 
 def _make_known(settings: Settings, first_date: date, time_zone: str) -> None:

@@ -69,11 +69,15 @@ class Lake:
         Args:
             uri: `file:///…`, `s3://…` or `s3a://…`, without the layer.
             storage_options: what delta-rs and Polars need to reach the store.
+
+        Raises:
+            ImportRefusedError: a file is where its folder should be, or it holds another retailer.
         """
         # Spark says s3a for what all others call s3.
         root = uri.rstrip("/").replace("s3a://", "s3://", 1)
         self.root = unquote(urlparse(root).path) if root.startswith("file://") else root
         self.storage_options = storage_options or None
+        self._refuse_file()
         self._sales = self._open(RAW_IMPORTED_SALES)
         self._version = None if self._sales is None else self._sales.version()
         self._refuse_other_retailer()
@@ -235,6 +239,17 @@ class Lake:
     def _has_transactions(self) -> bool:
         delta = self._open(RAW_SALES_TRANSACTIONS)
         return delta is not None and delta.transaction_version(IMPORT_APPLICATION) is not None
+
+    def _refuse_file(self) -> None:
+        """Refuse a lake whose folder is a file, or below one, before anything is read."""
+        if "://" in self.root:
+            return
+        path = Path(self.root)
+        there = next((one for one in (path, *path.parents) if one.exists()), path)
+        if there.is_file():
+            raise ImportRefusedError(
+                f"the lake {self.root} can't be a folder, since {there} is a file: --lake names another"
+            )
 
     def _refuse_other_retailer(self) -> None:
         """Refuse a lake whose stores came from elsewhere, such as the demo's: the import would mix two retailers."""

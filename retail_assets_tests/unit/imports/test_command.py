@@ -25,7 +25,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
 
     def run_command(*words: str) -> Result:
-        return CliRunner().invoke(main, ["import", "sales", *words, "--lake", "lake"])
+        lake = [] if "--lake" in words else ["--lake", "lake"]
+        return CliRunner().invoke(main, ["import", "sales", *words, *lake])
 
     return run_command
 
@@ -118,6 +119,25 @@ def test_a_wrong_option_is_explained(run: Run, write: Write, words: list[str], m
     assert done.exit_code == 1
     assert message in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("lake", ["file", "file/below", "/proc/nowhere"])
+def test_a_lake_that_can_be_no_folder_is_explained_in_one_line(run: Run, write: Write, lake: str) -> None:
+    Path("file").write_text("x", encoding="utf-8")
+    done = run(str(write(*LINES)), *MAPS, "--lake", lake)
+    assert done.exit_code == 1
+    assert isinstance(done.exception, SystemExit)
+    last = done.output.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert lake in last
+    assert last.endswith("--lake names another")
+
+
+def test_a_lake_without_a_name_is_refused_rather_than_taken_for_the_main_one(run: Run, write: Write) -> None:
+    done = run(str(write(*LINES)), *MAPS, "--lake", "")
+    assert done.exit_code == 2
+    assert "not nothing" in done.output
+    assert not Path("var").exists()
 
 
 @pytest.mark.parametrize(
