@@ -257,7 +257,7 @@ class Lake:
         if self._sales is None and self.exists(REFERENCE_STORES) and not self._has_transactions():
             raise ImportRefusedError(
                 f"the lake {self.root} holds another retailer (it has stores, but nothing imported): "
-                "choose another place with --lake"
+                "give this one a name of its own with --tenant NAME, or another place with --lake"
             )
 
 
