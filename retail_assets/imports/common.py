@@ -225,10 +225,21 @@ def _broken_reason(fields: int) -> str:
 
 
 def write_rejected(target: Path, main: list[Understanding], rejections: Rejections) -> None:
-    """Write the rejected rows with their reasons, under names with which they can be imported when they are mended."""
+    """Write the rejected rows with their reasons, under names with which they can be imported when they are mended.
+
+    Raises:
+        ImportRefusedError: that file can't be written.
+    """
     named = [field.name for field in main[0].file.kind.fields if any(field.name in one.file.columns for one in main)]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("w", encoding="utf-8", newline="") as stream:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        opened = target.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise ImportRefusedError(
+            f"the rejected rows can't be written to {target} ({error.strerror}), so nothing was imported: name another "
+            "file with --rejected"
+        ) from None
+    with opened as stream:
         writer = csv.writer(stream)
         writer.writerow(["source_file", "line", "reason", *named, "whole_line"])
         for place, one in enumerate(main):
