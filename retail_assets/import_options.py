@@ -5,7 +5,7 @@ Belongs here: options of all imports, and running one of them. Does not belong h
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -17,6 +17,7 @@ import click
 from retail_assets.imports.conventions import DECIMALS, SEPARATORS
 from retail_assets.settings import Settings, load_settings
 from retail_assets.simulate import lake_uri
+from retail_assets.stopping import interruptible, uninterrupted
 from retail_assets.tenants import keep_settings, tenant_option
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def import_files(given: dict[str, Any], kind: "FileKind", run: "RunImport") -> None:
-    """Import files, and show what became of them.
+    """Import files, and show what became of them; answer Ctrl-C and SIGTERM with what is imported by then.
 
     Args:
         given: the command's arguments: those of `shared_options`.
@@ -94,9 +95,32 @@ def import_files(given: dict[str, Any], kind: "FileKind", run: "RunImport") -> N
         run: does it.
 
     Raises:
-        click.ClickException: too many rows are rejected, or the lake can't be written to.
+        click.ClickException: too many rows are rejected, the lake can't be written to, or a signal came.
         ImportRefusedError: a file is wrong.
     """
+    opened: list[Lake] = []
+    try:
+        with interruptible():
+            _import_files(given, kind, run, opened.append)
+    except KeyboardInterrupt:
+        raise click.ClickException(f"interrupted: {_left_by(opened)}") from None
+
+
+def _left_by(opened: "Sequence[Lake]") -> str:
+    """Return in words what an import that was interrupted has left, and what to do."""
+    from retail_assets.imports.writing import Reached
+
+    reached = opened[0].reached if opened else Reached.NOTHING
+    if reached is Reached.NOTHING:
+        return "nothing was imported; the same command can be run again"
+    if reached is Reached.UNCLEAR:
+        return "either all rows were imported or none; run the same command again, which makes it right"
+    if reached is Reached.HISTORY:
+        return "the rows were imported, but not all tables that follow from them; run the same command again"
+    return "everything was imported; the same command can be run again for its report"
+
+
+def _import_files(given: dict[str, Any], kind: "FileKind", run: "RunImport", on_open: "Callable[[Lake], None]") -> None:
     from deltalake.exceptions import DeltaError
     from rich.console import Console
 
@@ -139,7 +163,9 @@ def import_files(given: dict[str, Any], kind: "FileKind", run: "RunImport") -> N
 
     request = Request(**fields)
     try:
-        outcome = run(fields, settings, Lake(uri, storage_options(uri)), settings.var_dir / "imports", note)
+        target = Lake(uri, storage_options(uri), uninterrupted)
+        on_open(target)
+        outcome = run(fields, settings, target, settings.var_dir / "imports", note)
     except (DeltaError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None and not _refused_by(uri, error):
             raise  # of this machine's disk, which `explained` knows

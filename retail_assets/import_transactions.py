@@ -4,7 +4,6 @@ Belongs here: its arguments, and the stream that takes its days from files. Does
 and sending (`simulator.tills.live`).
 """
 
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -98,16 +97,16 @@ def transactions(store: str | None, times_in: str | None, speed: float | str | N
         request = TransactionsRequest(**fields, store=store, times_in=times_in, currency=settings.currency)
         if speed is None:
             return import_transactions(request, lake, work, note)
-        with stopped_by_signals() as stop:
-            return import_transactions(request, lake, work, note, lambda days: _send(days, settings, speed, stop))
+        return import_transactions(request, lake, work, note, lambda days: _send(days, settings, speed))
 
     import_files(given, TRANSACTIONS, run)
 
 
-def _send(days: "BasketDays", settings: "Settings", speed: float | str, stop: threading.Event) -> None:
+def _send(days: "BasketDays", settings: "Settings", speed: float | str) -> None:
     """Send baskets to the tenant's topics, at their pace, until the end or a stop.
 
     Raises:
+        click.ClickException: a second signal didn't wait for the stop.
         ProducerError: no broker, no such topic, or somebody else sends the same.
     """
     from retail_assets.contracts.topics import tenant_topics
@@ -124,9 +123,12 @@ def _send(days: "BasketDays", settings: "Settings", speed: float | str, stop: th
         on_progress=show_progress,
     )
     click.echo(f"stream {stream.name} to {settings.bootstrap_servers}; Ctrl-C stops it without loss", err=True)
-    with alone(settings.cache_dir, stream, stream.timeout_s):
-        pace = (lambda _: AtOnce()) if isinstance(speed, str) else by_speed(speed)
-        report = stream.run(days.first_date, None, pace, stop)
+    pace = (lambda _: AtOnce()) if isinstance(speed, str) else by_speed(speed)
+    try:
+        with stopped_by_signals() as stop, alone(settings.cache_dir, stream, stream.timeout_s):
+            report = stream.run(days.first_date, None, pace, stop)
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted while sending; the same command goes on where it ended") from None
     for line in report.lines():
         click.echo(line)
     if report.stopped:

@@ -185,8 +185,7 @@ class _Import:
                 "rejected": outcome.rejections.total,
             },
         )
-        for one, frame in frames.items():
-            self.lake.overwrite(one, frame)
+        self.lake.finish(frames)
         outcome.written = True
 
 

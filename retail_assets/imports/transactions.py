@@ -307,8 +307,7 @@ class _Import:
             raw.write(baskets.parts(), gone, self.began)
         else:
             raw.mark()
-        for one, frame in frames.items():
-            self.lake.overwrite(one, frame)
+        self.lake.finish(frames)
         outcome.written = True
         if send is not None:
             send(baskets)

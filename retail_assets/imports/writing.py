@@ -8,9 +8,11 @@ before or the new one, and at worst files that no version names.
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlparse
@@ -39,6 +41,15 @@ _DATE: Final = "business_date"
 IMPORT_APPLICATION: Final = "retail-import-transactions"
 
 
+class Reached(Enum):
+    """How far an import has come with its lake."""
+
+    NOTHING = "nothing"
+    UNCLEAR = "a commit of the history that may be done"
+    HISTORY = "the history"
+    ALL = "the history and the tables that follow from it"
+
+
 @dataclass(frozen=True)
 class StoredFile:
     """One file of the table as it is.
@@ -61,14 +72,25 @@ class StoredFile:
 
 
 class Lake:
-    """The lake that an import goes to."""
+    """The lake that an import goes to.
 
-    def __init__(self, uri: str, storage_options: dict[str, str] | None = None) -> None:
+    Attributes:
+        reached: what of the import is in it by now.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        storage_options: dict[str, str] | None = None,
+        undivided: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         """Open the lake.
 
         Args:
             uri: `file:///…`, `s3://…` or `s3a://…`, without the layer.
             storage_options: what delta-rs and Polars need to reach the store.
+            undivided: surrounds the one commit of a history, so that an interrupt waits for its end and it is known
+                whether it's done.
 
         Raises:
             ImportRefusedError: a file is where its folder should be, or it holds another retailer.
@@ -77,6 +99,8 @@ class Lake:
         root = uri.rstrip("/").replace("s3a://", "s3://", 1)
         self.root = unquote(urlparse(root).path) if root.startswith("file://") else root
         self.storage_options = storage_options or None
+        self.reached = Reached.NOTHING
+        self._undivided = undivided
         self._refuse_file()
         self._sales = self._open(RAW_IMPORTED_SALES)
         self._version = None if self._sales is None else self._sales.version()
@@ -156,11 +180,32 @@ class Lake:
         uploaded: list[str] = []
         try:
             adds = [self._upload(file, handler, uploaded) for file in settled]
-            self._commit(adds, replaced, {key: str(value) for key, value in note.items()})
+            with self.committing():
+                self._commit(adds, replaced, {key: str(value) for key, value in note.items()})
         except BaseException:
-            for path in uploaded:
-                _forget(handler, path)
+            # An interrupt may come right behind the commit, which needs the files.
+            if self.reached is Reached.NOTHING:
+                for path in uploaded:
+                    _forget(handler, path)
             raise
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Surround the one commit of a history, and note whether it's done."""
+        self.reached = Reached.UNCLEAR
+        with self._undivided():
+            try:
+                yield
+            except Exception:
+                self.reached = Reached.NOTHING
+                raise
+            self.reached = Reached.HISTORY
+
+    def finish(self, frames: Mapping[Table, pl.DataFrame]) -> None:
+        """Replace the tables that follow from the history, each in one commit."""
+        for table, frame in frames.items():
+            self.overwrite(table, frame)
+        self.reached = Reached.ALL
 
     def overwrite(self, table: Table, frame: pl.DataFrame) -> None:
         """Replace a small table, in one commit."""
