@@ -7,6 +7,7 @@ Belongs here: the parts that the imports of daily sales and of till lines share.
 import csv
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ from retail_assets.imports.writing import Lake
 
 _PREFIX: Final = "import-"
 _SHOWN_IDS: Final = 3
-PROGRESS_S: Final = 2.0
+_PROGRESS_S: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,33 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     rows_by_table: dict[str, int] = field(default_factory=dict)
     facts: list[str] = field(default_factory=list)
+
+
+class Progress:
+    """Tells how far a long step is: now and then, and at its end what was left untold, if it told anything."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        """Begin a step.
+
+        Args:
+            tell: called with a line of text.
+        """
+        self._tell = tell
+        self._told_at = time.monotonic()
+        self._has_told = False
+        self._untold: str | None = None
+
+    def __call__(self, text: str) -> None:
+        """Tell a line, unless another was told a moment ago."""
+        self._untold = text
+        if time.monotonic() - self._told_at > _PROGRESS_S:
+            self._tell(text)
+            self._told_at, self._has_told, self._untold = time.monotonic(), True, None
+
+    def end(self) -> None:
+        """End the step: who saw a count should see the last one."""
+        if self._has_told and self._untold is not None:
+            self._tell(self._untold)
 
 
 def open_masters(request: Request) -> list[SourceFile]:

@@ -6,7 +6,6 @@ Everything that takes time or can fail happens before the first commit. Then the
 that follow from them; what is killed between the two is made right by the same import again.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -28,8 +27,8 @@ from retail_assets.imports.bulk import BulkTransactions
 from retail_assets.imports.checking import Rejections, Understanding, checked_batches, understand
 from retail_assets.imports.columns import SALES
 from retail_assets.imports.common import (
-    PROGRESS_S,
     Outcome,
+    Progress,
     Request,
     clocks_of,
     note_broken,
@@ -77,7 +76,6 @@ class _Import:
     def __init__(self, request: Request, lake: Lake, folder: Path, on_progress: Callable[[str], None]) -> None:
         self.request, self.lake, self.folder, self.on_progress = request, lake, folder, on_progress
         self.began = datetime.now(UTC)
-        self._told = time.monotonic()
 
     def run(self) -> Outcome:
         masters = open_masters(self.request)
@@ -99,11 +97,6 @@ class _Import:
         if settled:
             self._derive_and_write(outcome, given, settled, replaced, kept)
         return outcome
-
-    def _tell_date(self, day: date) -> None:
-        if time.monotonic() - self._told > PROGRESS_S:
-            self._told = time.monotonic()
-            self.on_progress(f"sorted the rows up to {day}")
 
     def _settle(
         self, sales: list[Understanding], outcome: Outcome
@@ -128,6 +121,7 @@ class _Import:
         for batch in self.lake.rows(touched):
             earlier.add(batch)
         earlier.close()
+        progress = Progress(self.on_progress)
         settled = list(
             settle(
                 plan,
@@ -139,9 +133,10 @@ class _Import:
                 [f"{one.file.name} {row_word(one)}" for one in sales],
                 self.began,
                 self.folder,
-                self._tell_date,
+                lambda day: progress(f"sorted the rows up to {day}"),
             )
         )
+        progress.end()
         return settled, touched, kept
 
     def _derive_and_write(

@@ -4,7 +4,9 @@ import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -97,6 +99,20 @@ def test_lines_of_a_transaction_meet_however_far_apart_they_lie(
     assert stored["lines"][0].to_list() == [
         {**row, "line_no": place, "product_id": f"P{place}"} for place, row in enumerate(stored["lines"][0], 1)
     ]
+
+
+def test_the_last_count_of_a_step_is_told(tills: Tills, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transactions, "BUCKET_ROWS", 50)
+    clock = count(step=0.7)  # seconds; each look at it takes that long
+    monkeypatch.setattr("retail_assets.imports.common.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    told: list[str] = []
+    path = write(HEADER, *[line(number, "P1") for number in range(1000)])
+    asked = replace(tills.request, files=[path])
+    import_transactions(asked, Lake((tills.folder / "lake").as_uri()), tills.folder / "work", told.append)
+    counts = [text for text in told if text.endswith("lines together to baskets")]
+    assert 1 < len(counts) < 20
+    assert counts[-1] == "put 1,000 lines together to baskets"
+    assert len(set(counts)) == len(counts)
 
 
 def test_what_is_stored_is_what_the_contract_demands(tills: Tills, write: Write) -> None:
