@@ -337,6 +337,11 @@ class _Import:
             found.append(f"{counts.unzoned:,} times name no zone and are read in {where}")
         if counts.twice:
             found.append(f"{counts.twice:,} times came twice, because clocks were put back then: the first is taken")
+        if counts.again:
+            found.append(
+                f"{counts.again:,} lines say exactly what another line of their transaction says (product, quantity, "
+                "price, time) and count as sold again: if the export repeats lines, take them out or give it line_no"
+            )
         if counts.free_returns:
             found.append(
                 f"{counts.free_returns:,} lines return goods at the price 0 and lower what was sold: if they are "

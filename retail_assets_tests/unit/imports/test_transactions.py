@@ -238,8 +238,19 @@ def test_a_line_number_that_comes_twice_counts_once_or_contradicts(tills: Tills,
     assert outcome.rejections.counts == {"line_no: twice in the same transaction, with other values": 2}
 
 
-def test_the_same_line_twice_without_numbers_was_scanned_twice(tills: Tills, write: Write) -> None:
-    assert tills.take(write(HEADER, line(1, "P1"), line(1, "P1"))).tally.accepted == 2
+def test_the_same_line_twice_without_numbers_was_scanned_twice_and_is_told(tills: Tills, write: Write) -> None:
+    others = [line(1, "P2"), line(1, "P1", 2), line(2, "P1"), line(1, "P1", at="2024-05-01 08:31:00")]
+    outcome = tills.take(write(HEADER, *[line(1, "P1")] * 3, *others))
+    assert outcome.tally.accepted == 7
+    assert [one for one in outcome.warnings if one.startswith("2 lines say exactly what another line of their")]
+
+
+def test_lines_that_repeat_under_other_numbers_or_in_overlapping_files_are_not_told(tills: Tills, write: Write) -> None:
+    numbered = write(f"{HEADER},line_no", f"{line(1, 'P1')},1", f"{line(1, 'P1')},2", name="numbered.csv")
+    may, june = (write(HEADER, line(2, "P1"), name=f"{name}.csv") for name in ("may", "june"))
+    outcome = tills.take(numbered, may, june)
+    assert (outcome.tally.accepted, outcome.tally.repeated) == (3, 1)
+    assert not [one for one in outcome.warnings if "say exactly" in one]
 
 
 def test_exports_that_overlap_count_once_and_those_that_contradict_are_rejected(tills: Tills, write: Write) -> None:
