@@ -6,6 +6,7 @@ Belongs here: options of all imports, and running one of them. Does not belong h
 
 import errno
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -15,7 +16,7 @@ from urllib.parse import unquote, urlparse
 import click
 
 from retail_assets.imports.conventions import DECIMALS, SEPARATORS
-from retail_assets.settings import Settings, load_settings
+from retail_assets.settings import Settings, SettingsError, load_settings
 from retail_assets.simulate import lake_uri
 from retail_assets.stopping import interruptible, uninterrupted
 from retail_assets.tenants import keep_settings, tenant_option
@@ -76,6 +77,23 @@ _SHARED: Final = (
         help="Another lake to write to: a folder, file:///… or s3a://…; the tenant's by default.",
     ),
 )
+
+
+class ImportCommand(click.Command):
+    """A command whose help says in which currency amounts are taken to be, by the settings as they are."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command's own text, and a paragraph on money."""
+        super().format_help_text(ctx, formatter)
+        now = ""
+        with suppress(SettingsError):  # help has to be there with wrong settings too
+            now = f", which is {load_settings().currency} now"
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(
+                f"All amounts are taken to be in RETAIL_CURRENCY{now}. That a file holds other money, such as pounds, "
+                "isn't recognised: set it before the first import."
+            )
 
 
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from retail_assets.explained import explained
-from retail_assets.import_options import import_files, shared_options
+from retail_assets.import_options import ImportCommand, import_files, shared_options
 from retail_assets.simulate_live import alone, show_progress
 from retail_assets.stopping import stopped_by_signals
 
@@ -43,7 +43,7 @@ class _Speed(click.ParamType[float | str]):
         return number
 
 
-@click.command()
+@click.command(cls=ImportCommand)
 @shared_options
 @click.option("--store", metavar="ID", help="The store of all lines, for files without a column of stores.")
 @click.option(
@@ -65,7 +65,7 @@ def transactions(store: str | None, times_in: str | None, speed: float | str | N
 
     FILE is CSV (also packed with gzip) or Parquet; the first line of CSV names the columns, in any order. Lines with
     the same store and transaction are one basket, wherever in the files they are. A negative quantity is a return.
-    Importing the same transactions again replaces them.
+    Importing the same transactions again replaces them. Lines that name another currency are rejected.
 
     \b
     Lines     transaction_id, occurred_at, store_id, product_id, quantity, unit_price

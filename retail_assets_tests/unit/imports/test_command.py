@@ -36,6 +36,21 @@ def test_the_help_names_every_field_of_every_file() -> None:
     assert not [field.name for kind in (SALES, *MASTER_KINDS) for field in kind.fields if field.name not in shown]
 
 
+@pytest.mark.parametrize("command", ["sales", "transactions"])
+@pytest.mark.parametrize(
+    ("currency", "said"), [("GBP", "RETAIL_CURRENCY, which is GBP now."), ("£", "RETAIL_CURRENCY.")]
+)
+def test_the_help_names_the_currency_of_all_amounts(
+    monkeypatch: pytest.MonkeyPatch, command: str, currency: str, said: str
+) -> None:
+    monkeypatch.setenv("RETAIL_CURRENCY", currency)
+    done = CliRunner().invoke(main, ["import", command, "--help"])
+    assert done.exit_code == 0
+    shown = " ".join(done.output.split())
+    assert f"All amounts are taken to be in {said}" in shown
+    assert "pounds, isn't recognised" in shown
+
+
 def test_the_document_names_every_field_of_every_file() -> None:
     document = (Path(__file__).parents[3] / "docs" / "import.md").read_text(encoding="utf-8")
     assert not [
