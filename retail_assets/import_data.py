@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from retail_assets.explained import explained
-from retail_assets.import_options import import_files, shared_options
+from retail_assets.import_options import ImportCommand, import_files, shared_options
 from retail_assets.import_transactions import transactions
 
 
@@ -18,7 +18,7 @@ def import_data() -> None:
     """Your own history, from CSV or Parquet files into the lake: sales by day, or till lines."""
 
 
-@import_data.command()
+@import_data.command(cls=ImportCommand)
 @shared_options
 @explained
 def sales(**given: Any) -> None:

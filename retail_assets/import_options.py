@@ -4,17 +4,21 @@ Belongs here: options of all imports, and running one of them. Does not belong h
 (`import_data`, `import_transactions`), importing and reporting (`imports`).
 """
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlparse
 
 import click
 
 from retail_assets.imports.conventions import DECIMALS, SEPARATORS
-from retail_assets.settings import Settings, load_settings
+from retail_assets.settings import Settings, SettingsError, load_settings
 from retail_assets.simulate import lake_uri
+from retail_assets.stopping import interruptible, uninterrupted
 from retail_assets.tenants import keep_settings, tenant_option
 
 if TYPE_CHECKING:
@@ -75,6 +79,23 @@ _SHARED: Final = (
 )
 
 
+class ImportCommand(click.Command):
+    """A command whose help says in which currency amounts are taken to be, by the settings as they are."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command's own text, and a paragraph on money."""
+        super().format_help_text(ctx, formatter)
+        now = ""
+        with suppress(SettingsError):  # help has to be there with wrong settings too
+            now = f", which is {load_settings().currency} now"
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(
+                f"All amounts are taken to be in RETAIL_CURRENCY{now}. That a file holds other money, such as pounds, "
+                "isn't recognised: set it before the first import."
+            )
+
+
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the arguments that all imports have."""
     command = tenant_option(command)
@@ -84,7 +105,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def import_files(given: dict[str, Any], kind: "FileKind", run: "RunImport") -> None:
-    """Import files, and show what became of them.
+    """Import files, and show what became of them; answer Ctrl-C and SIGTERM with what is imported by then.
 
     Args:
         given: the command's arguments: those of `shared_options`.
@@ -92,9 +113,32 @@ def import_files(given: dict[str, Any], kind: "FileKind", run: "RunImport") -> N
         run: does it.
 
     Raises:
-        click.ClickException: too many rows are rejected, or the lake can't be written to.
+        click.ClickException: too many rows are rejected, the lake can't be written to, or a signal came.
         ImportRefusedError: a file is wrong.
     """
+    opened: list[Lake] = []
+    try:
+        with interruptible():
+            _import_files(given, kind, run, opened.append)
+    except KeyboardInterrupt:
+        raise click.ClickException(f"interrupted: {_left_by(opened)}") from None
+
+
+def _left_by(opened: "Sequence[Lake]") -> str:
+    """Return in words what an import that was interrupted has left, and what to do."""
+    from retail_assets.imports.writing import Reached
+
+    reached = opened[0].reached if opened else Reached.NOTHING
+    if reached is Reached.NOTHING:
+        return "nothing was imported; the same command can be run again"
+    if reached is Reached.UNCLEAR:
+        return "either all rows were imported or none; run the same command again, which makes it right"
+    if reached is Reached.HISTORY:
+        return "the rows were imported, but not all tables that follow from them; run the same command again"
+    return "everything was imported; the same command can be run again for its report"
+
+
+def _import_files(given: dict[str, Any], kind: "FileKind", run: "RunImport", on_open: "Callable[[Lake], None]") -> None:
     from deltalake.exceptions import DeltaError
     from rich.console import Console
 
@@ -112,7 +156,7 @@ def import_files(given: dict[str, Any], kind: "FileKind", run: "RunImport") -> N
     files: tuple[Path, ...] = given["files"]
     zone: str = given["time_zone"] or settings.time_zone
     lake: str | None = given["lake"]
-    uri = lake_uri(lake) if lake else settings.lake
+    uri = settings.lake if lake is None else lake_uri(lake)
     fields: dict[str, Any] = {
         "files": files,
         "place": Place(zone, _country(given["country"], zone)),
@@ -137,16 +181,27 @@ def import_files(given: dict[str, Any], kind: "FileKind", run: "RunImport") -> N
 
     request = Request(**fields)
     try:
-        outcome = run(fields, settings, Lake(uri, storage_options(uri)), settings.var_dir / "imports", note)
+        target = Lake(uri, storage_options(uri), uninterrupted)
+        on_open(target)
+        outcome = run(fields, settings, target, settings.var_dir / "imports", note)
     except (DeltaError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno is not None and not _refused_by(uri, error):
             raise  # of this machine's disk, which `explained` knows
-        raise click.ClickException(f"{uri} can't be reached or written to: {' '.join(str(error).split())}") from None
+        cause = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise click.ClickException(f"{uri} can't be reached or written to ({cause}): --lake names another") from None
     report(outcome)
     if not outcome.allowed:
         raise click.ClickException(refusal(outcome, request))
     if outcome.written and lake is None and outcome.observed is not None:
         _make_known(settings, outcome.observed.first_date, zone)
+
+
+def _refused_by(uri: str, error: OSError) -> bool:
+    """Say whether it is the lake's folder that an error of this machine's disk is about, and not that it is full."""
+    parts = urlparse(uri)
+    if parts.scheme != "file" or not isinstance(error.filename, str) or error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return False
+    return Path(error.filename).is_relative_to(unquote(parts.path))
 
 
 def _make_known(settings: Settings, first_date: date, time_zone: str) -> None:

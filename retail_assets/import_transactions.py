@@ -4,14 +4,13 @@ Belongs here: its arguments, and the stream that takes its days from files. Does
 and sending (`simulator.tills.live`).
 """
 
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from retail_assets.explained import explained
-from retail_assets.import_options import import_files, shared_options
+from retail_assets.import_options import ImportCommand, import_files, shared_options
 from retail_assets.simulate_live import alone, show_progress
 from retail_assets.stopping import stopped_by_signals
 
@@ -44,7 +43,7 @@ class _Speed(click.ParamType[float | str]):
         return number
 
 
-@click.command()
+@click.command(cls=ImportCommand)
 @shared_options
 @click.option("--store", metavar="ID", help="The store of all lines, for files without a column of stores.")
 @click.option(
@@ -66,7 +65,7 @@ def transactions(store: str | None, times_in: str | None, speed: float | str | N
 
     FILE is CSV (also packed with gzip) or Parquet; the first line of CSV names the columns, in any order. Lines with
     the same store and transaction are one basket, wherever in the files they are. A negative quantity is a return.
-    Importing the same transactions again replaces them.
+    Importing the same transactions again replaces them. Lines that name another currency are rejected.
 
     \b
     Lines     transaction_id, occurred_at, store_id, product_id, quantity, unit_price
@@ -100,8 +99,7 @@ def transactions(store: str | None, times_in: str | None, speed: float | str | N
             return import_transactions(request, lake, work, note)
         if not request.dry_run:
             _require_topic(settings)
-        with stopped_by_signals() as stop:
-            return import_transactions(request, lake, work, note, lambda days: _send(days, settings, speed, stop))
+        return import_transactions(request, lake, work, note, lambda days: _send(days, settings, speed))
 
     import_files(given, TRANSACTIONS, run)
 
@@ -119,10 +117,11 @@ def _require_topic(settings: "Settings") -> None:
     kafka.state(kafka.name_of(SALES_TRANSACTIONS))
 
 
-def _send(days: "BasketDays", settings: "Settings", speed: float | str, stop: threading.Event) -> None:
+def _send(days: "BasketDays", settings: "Settings", speed: float | str) -> None:
     """Send baskets to the tenant's topics, at their pace, until the end or a stop.
 
     Raises:
+        click.ClickException: a second signal didn't wait for the stop.
         ProducerError: no broker, no such topic, or somebody else sends the same.
     """
     from retail_assets.contracts.topics import tenant_topics
@@ -139,9 +138,12 @@ def _send(days: "BasketDays", settings: "Settings", speed: float | str, stop: th
         on_progress=show_progress,
     )
     click.echo(f"stream {stream.name} to {settings.bootstrap_servers}; Ctrl-C stops it without loss", err=True)
-    with alone(settings.cache_dir, stream, stream.timeout_s):
-        pace = (lambda _: AtOnce()) if isinstance(speed, str) else by_speed(speed)
-        report = stream.run(days.first_date, None, pace, stop)
+    pace = (lambda _: AtOnce()) if isinstance(speed, str) else by_speed(speed)
+    try:
+        with stopped_by_signals() as stop, alone(settings.cache_dir, stream, stream.timeout_s):
+            report = stream.run(days.first_date, None, pace, stop)
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted while sending; the same command goes on where it ended") from None
     for line in report.lines():
         click.echo(line)
     if report.stopped:

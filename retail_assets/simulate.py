@@ -151,7 +151,7 @@ def report(lake: str | None, as_json: bool, charts: Path | None) -> None:
     from retail_assets.resources.lake import storage_options
     from retail_assets.simulator.realism.report import find, write_table
 
-    uri = lake_uri(lake) if lake else load_settings().lake
+    uri = load_settings().lake if lake is None else lake_uri(lake)
 
     def note(text: str) -> None:
         click.echo(text, err=True)

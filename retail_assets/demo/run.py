@@ -3,12 +3,10 @@
 Every stage can be repeated: after a crash anywhere, running the demo again makes it right.
 """
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
-from types import FrameType
 from typing import Final
 
 from rich.console import Console
@@ -33,6 +31,7 @@ from retail_assets.simulator.scenario import Scenario
 from retail_assets.simulator.scenario_file import load_scenario
 from retail_assets.simulator.simulation import simulate
 from retail_assets.simulator.tills.day_producer import TillProducer
+from retail_assets.stopping import interruptible
 from retail_local.files import locked
 from retail_local.stack import Stack
 
@@ -110,20 +109,14 @@ def run_demo(
 @contextmanager
 def _interruptible(settings: Settings) -> Iterator[None]:
     """Answer Ctrl-C and SIGTERM with what is left running and how to go on."""
-
-    def ask_to_end(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, ask_to_end)
     try:
-        yield
+        with interruptible():
+            yield
     except KeyboardInterrupt:
         raise DemoError(
             "interrupted; the services, and a run that had begun, go on: `retail down` ends them, "
             f"http://127.0.0.1:{settings.dagster_port}/runs shows them, and the demo can be run again at any time"
         ) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _refuse_a_second() -> None:

@@ -104,6 +104,7 @@ class BasketCounts:
         zoned: lines whose time names its zone.
         unzoned: lines whose time doesn't.
         twice: lines at a time that the clocks showed twice.
+        again: lines without a number that say exactly what an earlier one of their transaction says.
         other_payments: lines with a way of payment that the contract doesn't know, by its name.
     """
 
@@ -115,6 +116,7 @@ class BasketCounts:
     zoned: int = 0
     unzoned: int = 0
     twice: int = 0
+    again: int = 0
     other_payments: Counter[str] = field(default_factory=Counter)
 
 
@@ -324,6 +326,8 @@ def _count(good: pl.DataFrame, tally: Tally, counts: BasketCounts) -> None:
     tally.accepted += good.height
     tally.stores.update(good["store_id"].unique().to_list())
     tally.products.update(good["product_id"].unique().to_list())
+    unnumbered = good.filter(pl.col("line_no").is_null()).select(*TRANSACTION, *_VALUES)
+    counts.again += unnumbered.height - unnumbered.n_unique()
     spread = good.group_by(TRANSACTION).agg(pl.col("occurred_at").n_unique(), pl.col("kind").n_unique())
     counts.spread += int((spread["occurred_at"] > 1).sum())
     counts.mixed += int((spread["kind"] > 1).sum())

@@ -125,7 +125,8 @@ class BulkTransactions:
                     kept = _without(part, before, gone[number]).with_columns(pl.lit(file.day).alias(_PARTITION))
                     before += part.height
                     target.add(to_arrow(kept.select(schema.names), schema), -number - 1)
-            target.commit(replaced=[self._files[number].path for number in sorted(gone)])
+            with self._lake.committing():
+                target.commit(replaced=[self._files[number].path for number in sorted(gone)])
         except ConcurrentWriteError:
             target.discard()
             raise ImportRefusedError(

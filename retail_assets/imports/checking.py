@@ -16,7 +16,7 @@ import polars as pl
 
 from retail_assets.imports import dates, numbers
 from retail_assets.imports.columns import Field, Kind
-from retail_assets.imports.conventions import COMMA, POINT
+from retail_assets.imports.conventions import COMMA, POINT, SEPARATORS
 from retail_assets.imports.dates import DateFormat
 from retail_assets.imports.errors import ImportRefusedError
 from retail_assets.imports.reading import ROW, SourceFile
@@ -96,7 +96,8 @@ def understand(file: SourceFile, folder: Path, conventions: Conventions, today: 
         ImportRefusedError: the file can't be read, or it is open what its dates or numbers mean.
     """
     found = Understanding(file)
-    counts, commas = _survey(found, folder)
+    counts, signs = _survey(found, folder)
+    points_group = file.separator == SEPARATORS["semicolon"]
     if any(file.kind.field(name).kind in _DATED for name in file.columns):
         infer_format = partial(dates.infer_format, counts, file.name)
         date_format, notes = _said_or_inferred(file, conventions.date_format, infer_format)
@@ -106,9 +107,9 @@ def understand(file: SourceFile, folder: Path, conventions: Conventions, today: 
         for text, (day, _) in found.dates.items():
             if day is not None:
                 found.rows_by_date[day] += counts[text]
-    if commas:
+    if COMMA in signs or (POINT in signs and points_group):
         signed = _signed_numbers(file, _written(file))
-        infer_sign = partial(numbers.infer_decimal_sign, signed, file.name)
+        infer_sign = partial(numbers.infer_decimal_sign, signed, file.name, points_group=points_group)
         found.decimal, notes = _said_or_inferred(file, conventions.decimal, infer_sign)
         found.notes += notes
     elif conventions.decimal is not None and file.kind.main:
@@ -117,13 +118,13 @@ def understand(file: SourceFile, folder: Path, conventions: Conventions, today: 
     return found
 
 
-def _survey(found: Understanding, folder: Path) -> tuple[Counter[str], bool]:
-    """Read all rows, and return how many have each text of a date, and whether any number has a comma."""
+def _survey(found: Understanding, folder: Path) -> tuple[Counter[str], set[str]]:
+    """Read all rows, and return how many have each text of a date, and which of comma and point any number has."""
     file = found.file
     days = {name: kind for name in file.columns if (kind := file.kind.field(name).kind) in _DATED}
     written = _written(file)
     counts: Counter[str] = Counter()
-    commas = False
+    signs: set[str] = set()
     for batch in file.stage(folder):
         for name in file.columns:
             _note_examples(found.examples.setdefault(name, []), batch[name])
@@ -140,10 +141,11 @@ def _survey(found: Understanding, folder: Path) -> tuple[Counter[str], bool]:
                     f"{file.name}: the column {file.columns[name]!r} has more than {_MOST_DATES:,} different "
                     f"{'dates' if kind is Kind.TIME else 'values'}, such as {next(iter(counts))!r}: {mend}"
                 )
-        commas = commas or any(
-            batch[name].dtype == pl.String and batch[name].str.contains(COMMA, literal=True).any() for name in written
-        )
-    return counts, commas
+        texts_of_numbers = [batch[name] for name in written if batch[name].dtype == pl.String]
+        for sign in {COMMA, POINT} - signs:
+            if any(values.str.contains(sign, literal=True).any() for values in texts_of_numbers):
+                signs.add(sign)
+    return counts, signs
 
 
 def _written(file: SourceFile) -> list[str]:

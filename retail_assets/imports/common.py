@@ -7,6 +7,7 @@ Belongs here: the parts that the imports of daily sales and of till lines share.
 import csv
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ from retail_assets.imports.writing import Lake
 
 _PREFIX: Final = "import-"
 _SHOWN_IDS: Final = 3
-PROGRESS_S: Final = 2.0
+_PROGRESS_S: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,33 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     rows_by_table: dict[str, int] = field(default_factory=dict)
     facts: list[str] = field(default_factory=list)
+
+
+class Progress:
+    """Tells how far a long step is: now and then, and at its end what was left untold, if it told anything."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        """Begin a step.
+
+        Args:
+            tell: called with a line of text.
+        """
+        self._tell = tell
+        self._told_at = time.monotonic()
+        self._has_told = False
+        self._untold: str | None = None
+
+    def __call__(self, text: str) -> None:
+        """Tell a line, unless another was told a moment ago."""
+        self._untold = text
+        if time.monotonic() - self._told_at > _PROGRESS_S:
+            self._tell(text)
+            self._told_at, self._has_told, self._untold = time.monotonic(), True, None
+
+    def end(self) -> None:
+        """End the step: who saw a count should see the last one."""
+        if self._has_told and self._untold is not None:
+            self._tell(self._untold)
 
 
 def open_masters(request: Request) -> list[SourceFile]:
@@ -225,10 +253,21 @@ def _broken_reason(fields: int) -> str:
 
 
 def write_rejected(target: Path, main: list[Understanding], rejections: Rejections) -> None:
-    """Write the rejected rows with their reasons, under names with which they can be imported when they are mended."""
+    """Write the rejected rows with their reasons, under names with which they can be imported when they are mended.
+
+    Raises:
+        ImportRefusedError: that file can't be written.
+    """
     named = [field.name for field in main[0].file.kind.fields if any(field.name in one.file.columns for one in main)]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("w", encoding="utf-8", newline="") as stream:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        opened = target.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise ImportRefusedError(
+            f"the rejected rows can't be written to {target} ({error.strerror}), so nothing was imported: name another "
+            "file with --rejected"
+        ) from None
+    with opened as stream:
         writer = csv.writer(stream)
         writer.writerow(["source_file", "line", "reason", *named, "whole_line"])
         for place, one in enumerate(main):

@@ -6,7 +6,7 @@ A file has few different dates however many rows it has, so everything here work
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
@@ -102,7 +102,8 @@ def infer_format(counts: Mapping[str, int], file: str) -> tuple[DateFormat, list
         file: the file's name, for errors.
 
     Raises:
-        ImportRefusedError: no format reads any row, or two read all rows that can be read, and differently.
+        ImportRefusedError: no format reads any row, or two read as many rows as each other: others, or the same
+            differently.
     """
     texts = {text: count for text, count in counts.items() if text.strip()}
     readings = {form: {text: form.read(text)[0] for text in texts} for form in FORMATS}
@@ -115,14 +116,14 @@ def infer_format(counts: Mapping[str, int], file: str) -> tuple[DateFormat, list
             f"{file}: no date is in a format that is known (the first is {example!r}): say it, such as "
             "--date-format %d.%m.%y"
         )
-    for rival in FORMATS:
-        if rival is best or rows[rival] != rows[best]:
-            continue
-        differing = [t for t in readable[best] & readable[rival] if readings[best][t] != readings[rival][t]]
-        if differing or readable[best] != readable[rival]:
-            example = min(differing or readable[best])
+    rivals = [form for form in FORMATS if form is not best and rows[form] == rows[best]]
+    if any(readable[rival] != readable[best] for rival in rivals):
+        raise ImportRefusedError(_mixed([best, *rivals], readable, texts, file))
+    for rival in rivals:
+        differing = [text for text in readable[best] if readings[best][text] != readings[rival][text]]
+        if differing:
             raise ImportRefusedError(
-                f"{file}: dates such as {example} can be {best.name} or {rival.name}, and no row decides it: "
+                f"{file}: dates such as {min(differing)} can be {best.name} or {rival.name}, and no row decides it: "
                 f"say which, with --date-format {best.name} or --date-format {rival.name}"
             )
     notes = []
@@ -136,6 +137,24 @@ def infer_format(counts: Mapping[str, int], file: str) -> tuple[DateFormat, list
                 f"(such as {min(only_rival)}); if the file mixes both, other rows may be read wrongly"
             )
     return best, notes
+
+
+def _mixed(
+    forms: Sequence[DateFormat], readable: Mapping[DateFormat, set[str]], counts: Mapping[str, int], file: str
+) -> str:
+    """Return what to say of a file of which several formats read as many rows, and not the same ones."""
+    alike: dict[frozenset[str], list[str]] = {}
+    for form in forms:
+        alike.setdefault(frozenset(readable[form]), []).append(form.name)
+    parts = []
+    for found, names in alike.items():
+        own = found.difference(*(others for others in alike if others is not found))
+        shown = f" (such as {min(own)})" if own else ""
+        parts.append(f"{sum(counts[text] for text in own):,} rows only make sense as {' or '.join(names)}{shown}")
+    return (
+        f"{file} mixes formats of dates: {', '.join(parts)}. Write all dates in one format; or take the rows of one "
+        f"alone, such as with --date-format {forms[0].name}, which rejects the others, and a greater --max-rejected"
+    )
 
 
 def read_dates(counts: Mapping[str, int], form: DateFormat, today: date) -> dict[str, tuple[date | None, str | None]]:

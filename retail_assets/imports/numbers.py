@@ -15,6 +15,7 @@ from retail_assets.imports.conventions import COMMA, POINT
 from retail_assets.imports.errors import ImportRefusedError
 
 _EITHER_COMMA: Final = "either comma"
+_EITHER_POINT: Final = "either point"
 
 #: What stands for "not known" in exports of databases, spreadsheets and pandas.
 _MISSING: Final = ("", "na", "n/a", "nan", "null", "none", "\\n", "-", "#n/a")
@@ -29,15 +30,16 @@ def missing(texts: pl.Series) -> pl.Series:
     return texts.is_null() | (short & texts.str.to_lowercase().is_in(_MISSING))
 
 
-def infer_decimal_sign(texts: Iterable[str], file: str) -> tuple[str, list[str]]:
+def infer_decimal_sign(texts: Iterable[str], file: str, *, points_group: bool = False) -> tuple[str, list[str]]:
     """Return the sign before the decimals, point or comma, and what the user should know of the choice.
 
     Args:
         texts: the different numbers of a file that have a comma or a point.
         file: the file's name, for errors.
+        points_group: whether a point may stand between thousands where nothing else shows the decimal sign.
 
     Raises:
-        ImportRefusedError: commas may be decimal or between thousands, and no number decides it.
+        ImportRefusedError: commas, or points, may be decimal or between thousands, and no number decides it.
     """
     votes: Counter[str] = Counter()
     examples: dict[str, str] = {}
@@ -56,11 +58,12 @@ def infer_decimal_sign(texts: Iterable[str], file: str) -> tuple[str, list[str]]
         ]
     if votes[COMMA] or votes[POINT]:
         return COMMA if votes[COMMA] else POINT, []
-    if votes[_EITHER_COMMA]:
-        raise ImportRefusedError(
-            f"{file}: the comma in numbers such as {examples[_EITHER_COMMA]} can be decimal or stand between "
-            "thousands: say which, with --decimal comma or --decimal point"
-        )
+    for open_, sign in ((_EITHER_COMMA, COMMA), (_EITHER_POINT, POINT)):
+        if votes[open_] and (sign == COMMA or points_group):
+            raise ImportRefusedError(
+                f"{file}: the {_word(sign)} in numbers such as {examples[open_]} can be decimal or stand between "
+                "thousands: say which, with --decimal comma or --decimal point"
+            )
     return POINT, []
 
 
@@ -74,7 +77,7 @@ def _vote(text: str) -> str:
             if text.count(sign) > 1:
                 return other
             whole, _, rest = text.partition(sign)
-            either = _EITHER_COMMA if sign == COMMA else "either point"
+            either = _EITHER_COMMA if sign == COMMA else _EITHER_POINT
             return either if re.fullmatch(r"[1-9]\d{0,2}", whole) and re.fullmatch(r"\d{3}", rest) else sign
     return "none"
 

@@ -90,6 +90,7 @@ class SourceFile:
         columns: the file's column by field.
         ignored: columns of the file that mean nothing here.
         form: how it is stored, in words.
+        separator: what stands between the fields of a CSV file; None for Parquet.
         rows: how many rows it has, broken lines among them; known after `stage`.
         broken: lines that can't be taken apart.
         notes: what the user should know of it.
@@ -104,6 +105,7 @@ class SourceFile:
     rows: int = 0
     broken: list[BrokenLine] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    separator: str | None = None
     _staged: Path | None = None
 
     @property
@@ -254,7 +256,7 @@ def _open_csv(
     def read(source: SourceFile) -> Iterator[pl.DataFrame]:
         yield from _csv_batches(source, header, separator, encoding, skip=lines.index(filled[0]), packed=packed)
 
-    source = SourceFile(path, kind, columns, _ignored(header, columns), form, read)
+    source = SourceFile(path, kind, columns, _ignored(header, columns), form, read, separator=separator)
     if not packed and not _ends_with_line_break(path):
         source.notes.append(f"{path.name} doesn't end with a line break: if it was cut, its last row may be wrong")
     return source

@@ -12,6 +12,7 @@ from rich.table import Table as Grid
 from retail_assets.imports.buckets import Tally
 from retail_assets.imports.checking import Understanding
 from retail_assets.imports.common import Outcome, Request
+from retail_assets.imports.conventions import COMMA
 
 _EXAMPLE_WIDTH: Final = 30
 _SHOWN_COLUMNS: Final = 10
@@ -110,7 +111,12 @@ def _write_contents(outcome: Outcome, console: Console) -> None:
 def _write_end(outcome: Outcome, request: Request, lake: str, console: Console) -> None:
     share = outcome.rejections.total / outcome.read
     if outcome.rejected_file is not None:
-        _say(console, f"The rejected rows are in {escape(str(outcome.rejected_file))}: mend and import that file.")
+        # That file is separated by commas, where a point between thousands would be taken for a decimal one.
+        has_commas = any(one.file.kind.main and one.decimal == COMMA for one in outcome.understood)
+        said = ", with --decimal comma" if has_commas else ""
+        _say(
+            console, f"The rejected rows are in {escape(str(outcome.rejected_file))}: mend and import that file{said}."
+        )
     if not outcome.allowed:
         return
     if request.dry_run:

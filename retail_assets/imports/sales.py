@@ -6,7 +6,6 @@ Everything that takes time or can fail happens before the first commit. Then the
 that follow from them; what is killed between the two is made right by the same import again.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -16,9 +15,11 @@ import polars as pl
 
 from retail_assets.contracts.tables import (
     RAW_IMPORTED_SALES,
+    REFERENCE_ASSORTMENT,
     REFERENCE_EVENTS,
 )
 from retail_assets.contracts.types import polars_schema
+from retail_assets.domain.frames import SERIES
 from retail_assets.imports import reference
 from retail_assets.imports.baskets import sold_by_day
 from retail_assets.imports.buckets import STORED_SCHEMA, Buckets, SettledFile, Tally, plan_buckets, settle
@@ -26,8 +27,8 @@ from retail_assets.imports.bulk import BulkTransactions
 from retail_assets.imports.checking import Rejections, Understanding, checked_batches, understand
 from retail_assets.imports.columns import SALES
 from retail_assets.imports.common import (
-    PROGRESS_S,
     Outcome,
+    Progress,
     Request,
     clocks_of,
     note_broken,
@@ -41,6 +42,7 @@ from retail_assets.imports.common import (
     working_folder,
     write_rejected,
 )
+from retail_assets.imports.gaps import rejected_days, without_sales
 from retail_assets.imports.reference import Given
 from retail_assets.imports.writing import Lake, StoredFile
 
@@ -74,7 +76,6 @@ class _Import:
     def __init__(self, request: Request, lake: Lake, folder: Path, on_progress: Callable[[str], None]) -> None:
         self.request, self.lake, self.folder, self.on_progress = request, lake, folder, on_progress
         self.began = datetime.now(UTC)
-        self._told = time.monotonic()
 
     def run(self) -> Outcome:
         masters = open_masters(self.request)
@@ -96,11 +97,6 @@ class _Import:
         if settled:
             self._derive_and_write(outcome, given, settled, replaced, kept)
         return outcome
-
-    def _tell_date(self, day: date) -> None:
-        if time.monotonic() - self._told > PROGRESS_S:
-            self._told = time.monotonic()
-            self.on_progress(f"sorted the rows up to {day}")
 
     def _settle(
         self, sales: list[Understanding], outcome: Outcome
@@ -125,6 +121,7 @@ class _Import:
         for batch in self.lake.rows(touched):
             earlier.add(batch)
         earlier.close()
+        progress = Progress(self.on_progress)
         settled = list(
             settle(
                 plan,
@@ -136,9 +133,10 @@ class _Import:
                 [f"{one.file.name} {row_word(one)}" for one in sales],
                 self.began,
                 self.folder,
-                self._tell_date,
+                lambda day: progress(f"sorted the rows up to {day}"),
             )
         )
+        progress.end()
         return settled, touched, kept
 
     def _derive_and_write(
@@ -165,6 +163,10 @@ class _Import:
             **{one.path: frame.height for one, frame in frames.items()},
         }
         outcome.warnings += warnings_of(outcome, given, frames[REFERENCE_EVENTS])
+        rejected = rejected_days(outcome.understood[: len(self.request.files)], outcome.rejections)
+        gaps = without_sales(rejected, frames[REFERENCE_ASSORTMENT], observed.trade, sales())
+        if not gaps.is_empty():
+            outcome.warnings.append(_said_of_gaps(gaps))
         if self.request.dry_run or not outcome.allowed:
             return
         self.on_progress("writing")
@@ -178,6 +180,13 @@ class _Import:
                 "rejected": outcome.rejections.total,
             },
         )
-        for one, frame in frames.items():
-            self.lake.overwrite(one, frame)
+        self.lake.finish(frames)
         outcome.written = True
+
+
+def _said_of_gaps(gaps: pl.DataFrame) -> str:
+    store, product, day = gaps.row(0)
+    return (
+        f"{gaps.height:,} days of {gaps.select(SERIES).unique().height:,} series have no other row than a rejected one "
+        f"and count as nothing sold (such as store {store}, product {product}, {day}): mend and import them"
+    )

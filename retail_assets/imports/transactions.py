@@ -9,7 +9,6 @@ time or can fail happens before the first commit.
 
 import hashlib
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -38,8 +37,8 @@ from retail_assets.imports.bulk import EARLIER, BulkTransactions
 from retail_assets.imports.checking import Rejections, Understanding, checked_batches, understand
 from retail_assets.imports.columns import TRANSACTIONS, FileKind
 from retail_assets.imports.common import (
-    PROGRESS_S,
     Outcome,
+    Progress,
     Request,
     clocks_of,
     note_broken,
@@ -196,7 +195,6 @@ class _Import:
         self.request, self.lake, self.folder, self.on_progress = request, lake, folder, on_progress
         self.began = datetime.now(UTC)
         self.counts = BasketCounts()
-        self._told = time.monotonic()
 
     def run(self, send: Callable[[BasketDays], None] | None) -> Outcome:
         request = self.request
@@ -226,11 +224,6 @@ class _Import:
             self._derive_and_write(outcome, given, clocks, baskets, raw, gone, send)
         return outcome
 
-    def _tell(self, text: str) -> None:
-        if time.monotonic() - self._told > PROGRESS_S:
-            self._told = time.monotonic()
-            self.on_progress(text)
-
     def _sorted_out(
         self, main: list[Understanding], outcome: Outcome, clocks: Clocks, raw: BulkTransactions
     ) -> tuple[BasketDays, pl.DataFrame]:
@@ -239,12 +232,14 @@ class _Import:
         self.on_progress(f"checking {outcome.read:,} rows")
         lines = Buckets(_by_hash(buckets, _of_lines), self.folder / "lines", LINES)
         now = self.request.now or self.began
+        progress = Progress(self.on_progress)
         judge = LineJudge(clocks, self.request.currency, now, self.counts, self.request.store)
         for place, one in enumerate(main):
             note_broken(one, outcome.rejections)
             for batch in checked_batches(place, one, outcome.rejections, judge):
                 lines.add(batch.with_columns(pl.lit(place).alias("file")))
-                self._tell(f"checking {one.file.name}, {row_word(one)} {batch['row'][-1]:,}")
+                progress(f"checking {one.file.name}, {row_word(one)} {batch['row'][-1]:,}")
+        progress.end()
         lines.close()
         earlier = Buckets(_by_hash(buckets, _of_baskets), self.folder / "earlier", EARLIER)
         for part in raw.ids():
@@ -254,6 +249,7 @@ class _Import:
         by_day = Buckets(_days_around(main), self.folder / "by_day", dict(_DAY_COLUMNS))
         places = [f"{one.file.name} {row_word(one)}" for one in main]
         gone = [pl.DataFrame(schema=EARLIER)]
+        progress = Progress(self.on_progress)
         for bucket in range(buckets):
             made = assemble(
                 lines.take(bucket), outcome.rejections, outcome.tally, self.counts, places, self.request.currency
@@ -261,9 +257,11 @@ class _Import:
             before = earlier.take(bucket)
             gone.append(before.join(made.select(base_id().alias("base")).unique(), on="base", how="semi"))
             by_day.add(made.with_columns(pl.col("occurred_at").dt.date().alias("business_date")))
-            self._tell(f"put {outcome.tally.accepted:,} lines together to baskets")
+            progress(f"put {outcome.tally.accepted:,} lines together to baskets")
+        progress.end()
         by_day.close()
         days = BasketDays(self.folder / "baskets")
+        progress = Progress(self.on_progress)
         for bucket in range(_days_around(main)["bucket"].n_unique()):
             part = by_day.take(bucket)
             if not part.is_empty():
@@ -272,7 +270,8 @@ class _Import:
                 assert isinstance(first, date) and isinstance(last, date)  # noqa: S101, PT018 - tells mypy
                 outcome.tally.first_date = outcome.tally.first_date or first
                 outcome.tally.last_date = last
-                self._tell(f"sorted the baskets up to {last}")
+                progress(f"sorted the baskets up to {last}")
+        progress.end()
         return days, pl.concat(gone).select("file", "row")
 
     def _derive_and_write(
@@ -307,8 +306,7 @@ class _Import:
             raw.write(baskets.parts(), gone, self.began)
         else:
             raw.mark()
-        for one, frame in frames.items():
-            self.lake.overwrite(one, frame)
+        self.lake.finish(frames)
         outcome.written = True
         if send is not None:
             send(baskets)
@@ -339,6 +337,11 @@ class _Import:
             found.append(f"{counts.unzoned:,} times name no zone and are read in {where}")
         if counts.twice:
             found.append(f"{counts.twice:,} times came twice, because clocks were put back then: the first is taken")
+        if counts.again:
+            found.append(
+                f"{counts.again:,} lines say exactly what another line of their transaction says (product, quantity, "
+                "price, time) and count as sold again: if the export repeats lines, take them out or give it line_no"
+            )
         if counts.free_returns:
             found.append(
                 f"{counts.free_returns:,} lines return goods at the price 0 and lower what was sold: if they are "

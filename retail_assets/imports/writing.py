@@ -8,9 +8,11 @@ before or the new one, and at worst files that no version names.
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlparse
@@ -39,6 +41,15 @@ _DATE: Final = "business_date"
 IMPORT_APPLICATION: Final = "retail-import-transactions"
 
 
+class Reached(Enum):
+    """How far an import has come with its lake."""
+
+    NOTHING = "nothing"
+    UNCLEAR = "a commit of the history that may be done"
+    HISTORY = "the history"
+    ALL = "the history and the tables that follow from it"
+
+
 @dataclass(frozen=True)
 class StoredFile:
     """One file of the table as it is.
@@ -61,19 +72,36 @@ class StoredFile:
 
 
 class Lake:
-    """The lake that an import goes to."""
+    """The lake that an import goes to.
 
-    def __init__(self, uri: str, storage_options: dict[str, str] | None = None) -> None:
+    Attributes:
+        reached: what of the import is in it by now.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        storage_options: dict[str, str] | None = None,
+        undivided: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         """Open the lake.
 
         Args:
             uri: `file:///…`, `s3://…` or `s3a://…`, without the layer.
             storage_options: what delta-rs and Polars need to reach the store.
+            undivided: surrounds the one commit of a history, so that an interrupt waits for its end and it is known
+                whether it's done.
+
+        Raises:
+            ImportRefusedError: a file is where its folder should be, or it holds another retailer.
         """
         # Spark says s3a for what all others call s3.
         root = uri.rstrip("/").replace("s3a://", "s3://", 1)
         self.root = unquote(urlparse(root).path) if root.startswith("file://") else root
         self.storage_options = storage_options or None
+        self.reached = Reached.NOTHING
+        self._undivided = undivided
+        self._refuse_file()
         self._sales = self._open(RAW_IMPORTED_SALES)
         self._version = None if self._sales is None else self._sales.version()
         self._refuse_other_retailer()
@@ -152,11 +180,32 @@ class Lake:
         uploaded: list[str] = []
         try:
             adds = [self._upload(file, handler, uploaded) for file in settled]
-            self._commit(adds, replaced, {key: str(value) for key, value in note.items()})
+            with self.committing():
+                self._commit(adds, replaced, {key: str(value) for key, value in note.items()})
         except BaseException:
-            for path in uploaded:
-                _forget(handler, path)
+            # An interrupt may come right behind the commit, which needs the files.
+            if self.reached is Reached.NOTHING:
+                for path in uploaded:
+                    _forget(handler, path)
             raise
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Surround the one commit of a history, and note whether it's done."""
+        self.reached = Reached.UNCLEAR
+        with self._undivided():
+            try:
+                yield
+            except Exception:
+                self.reached = Reached.NOTHING
+                raise
+            self.reached = Reached.HISTORY
+
+    def finish(self, frames: Mapping[Table, pl.DataFrame]) -> None:
+        """Replace the tables that follow from the history, each in one commit."""
+        for table, frame in frames.items():
+            self.overwrite(table, frame)
+        self.reached = Reached.ALL
 
     def overwrite(self, table: Table, frame: pl.DataFrame) -> None:
         """Replace a small table, in one commit."""
@@ -236,13 +285,24 @@ class Lake:
         delta = self._open(RAW_SALES_TRANSACTIONS)
         return delta is not None and delta.transaction_version(IMPORT_APPLICATION) is not None
 
+    def _refuse_file(self) -> None:
+        """Refuse a lake whose folder is a file, or below one, before anything is read."""
+        if "://" in self.root:
+            return
+        path = Path(self.root)
+        there = next((one for one in (path, *path.parents) if one.exists()), path)
+        if there.is_file():
+            raise ImportRefusedError(
+                f"the lake {self.root} can't be a folder, since {there} is a file: --lake names another"
+            )
+
     def _refuse_other_retailer(self) -> None:
         """Refuse a lake whose stores came from elsewhere, such as the demo's: the import would mix two retailers."""
         # Sales are committed first, so an import that was killed halfway is not taken for another retailer.
         if self._sales is None and self.exists(REFERENCE_STORES) and not self._has_transactions():
             raise ImportRefusedError(
                 f"the lake {self.root} holds another retailer (it has stores, but nothing imported): "
-                "choose another place with --lake"
+                "give this one a name of its own with --tenant NAME, or another place with --lake"
             )
 
 

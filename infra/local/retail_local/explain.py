@@ -39,6 +39,8 @@ def one_line_errors(more: Callable[[], tuple[type[Exception], ...]] = tuple) -> 
                 return function(*arguments, **options)
             except (StackError, SettingsError) as error:
                 raise click.ClickException(str(error)) from None
+            except click.ClickException:
+                raise  # ready to be shown, without looking at errors that are slow to import
             except Exception as error:
                 if isinstance(error, more()):
                     raise click.ClickException(str(error)) from None

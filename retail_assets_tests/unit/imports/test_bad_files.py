@@ -134,6 +134,19 @@ def test_the_file_of_rejected_rows_may_not_be_one_that_is_read(shop: Shop, write
         shop.take(path, rejected_file=path)
 
 
+@pytest.mark.parametrize("name", ["file/rejected.csv", "folder"])
+def test_a_file_of_rejected_rows_that_cannot_be_written_is_named_with_its_option(
+    shop: Shop, write: Write, name: str
+) -> None:
+    write("", name="file")
+    (shop.folder / "folder").mkdir()
+    path = write(HEADER, ROWS[0], "2024-01-02,S1,P1,-1")
+    message = refused(shop, path, rejected_file=shop.folder / name, max_rejected=0.9)
+    assert str(shop.folder / name) in message
+    assert "name another file with --rejected" in message
+    assert "RETAIL_VAR_DIR" not in message
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -162,5 +175,5 @@ def test_a_store_that_closes_before_it_opens_is_refused(shop: Shop, write: Write
 
 def test_a_lake_of_another_retailer_is_refused(shop: Shop, write: Write) -> None:
     pl.DataFrame({"store_id": ["X"]}).write_delta(f"{shop.uri}/reference/stores")
-    with pytest.raises(ImportRefusedError, match="holds another retailer"):
+    with pytest.raises(ImportRefusedError, match="holds another retailer .* with --tenant NAME, or"):
         shop.take(write(HEADER, *ROWS))

@@ -25,7 +25,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
 
     def run_command(*words: str) -> Result:
-        return CliRunner().invoke(main, ["import", "sales", *words, "--lake", "lake"])
+        lake = [] if "--lake" in words else ["--lake", "lake"]
+        return CliRunner().invoke(main, ["import", "sales", *words, *lake])
 
     return run_command
 
@@ -33,6 +34,21 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_the_help_names_every_field_of_every_file() -> None:
     shown = CliRunner().invoke(main, ["import", "sales", "--help"]).output
     assert not [field.name for kind in (SALES, *MASTER_KINDS) for field in kind.fields if field.name not in shown]
+
+
+@pytest.mark.parametrize("command", ["sales", "transactions"])
+@pytest.mark.parametrize(
+    ("currency", "said"), [("GBP", "RETAIL_CURRENCY, which is GBP now."), ("£", "RETAIL_CURRENCY.")]
+)
+def test_the_help_names_the_currency_of_all_amounts(
+    monkeypatch: pytest.MonkeyPatch, command: str, currency: str, said: str
+) -> None:
+    monkeypatch.setenv("RETAIL_CURRENCY", currency)
+    done = CliRunner().invoke(main, ["import", command, "--help"])
+    assert done.exit_code == 0
+    shown = " ".join(done.output.split())
+    assert f"All amounts are taken to be in {said}" in shown
+    assert "pounds, isn't recognised" in shown
 
 
 def test_the_document_names_every_field_of_every_file() -> None:
@@ -70,7 +86,7 @@ def test_a_report_says_what_was_understood_and_what_became_of_the_rows(run: Run,
         "units: negative 1 sales.csv line 63 '-1'",
         "units: no number 1 sales.csv line 64 'ein paar'",
         "Accepted: 2024-05-01 to 2024-05-20, 1 store, 3 products.",
-        "The rejected rows are in sales.rejected.csv",
+        "The rejected rows are in sales.rejected.csv: mend and import that file, with --decimal comma.",
         "raw/imported_sales 60 rows",
         "3.17% of the rows were rejected",
     ):
@@ -118,6 +134,25 @@ def test_a_wrong_option_is_explained(run: Run, write: Write, words: list[str], m
     assert done.exit_code == 1
     assert message in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("lake", ["file", "file/below", "/proc/nowhere"])
+def test_a_lake_that_can_be_no_folder_is_explained_in_one_line(run: Run, write: Write, lake: str) -> None:
+    Path("file").write_text("x", encoding="utf-8")
+    done = run(str(write(*LINES)), *MAPS, "--lake", lake)
+    assert done.exit_code == 1
+    assert isinstance(done.exception, SystemExit)
+    last = done.output.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert lake in last
+    assert last.endswith("--lake names another")
+
+
+def test_a_lake_without_a_name_is_refused_rather_than_taken_for_the_main_one(run: Run, write: Write) -> None:
+    done = run(str(write(*LINES)), *MAPS, "--lake", "")
+    assert done.exit_code == 2
+    assert "not nothing" in done.output
+    assert not Path("var").exists()
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,32 @@ def test_dates_that_are_the_same_in_both_readings_need_no_question() -> None:
     assert inferred("01/01/2024", "02/02/2024") == "dd/mm/yyyy"
 
 
-def test_as_many_rows_of_one_format_as_of_the_other_decide_nothing() -> None:
-    with pytest.raises(ImportRefusedError, match="no row decides it"):
-        inferred("13/04/2024", "04/13/2024")
+@pytest.mark.parametrize(
+    ("counts", "rows"),
+    [
+        (
+            {"2024-05-01": 20, "2024-05-02": 30, "31/05/2024": 50},
+            {"yyyy-mm-dd (such as 2024-05-01)": 50, "dd/mm/yyyy (such as 31/05/2024)": 50},
+        ),
+        (
+            {"2024-05-01": 5, "03/04/2024": 5},
+            {"yyyy-mm-dd (such as 2024-05-01)": 5, "dd/mm/yyyy or mm/dd/yyyy (such as 03/04/2024)": 5},
+        ),
+        (
+            {"13/04/2024": 2, "04/13/2024": 2, "03/04/2024": 9},
+            {"dd/mm/yyyy (such as 13/04/2024)": 2, "mm/dd/yyyy (such as 04/13/2024)": 2},
+        ),
+    ],
+)
+def test_as_many_rows_of_one_format_as_of_another_are_called_mixed(
+    counts: dict[str, int], rows: dict[str, int]
+) -> None:
+    with pytest.raises(ImportRefusedError) as error:
+        infer_format(counts, "f.csv")
+    said = ", ".join(f"{count} rows only make sense as {form}" for form, count in rows.items())
+    assert f"f.csv mixes formats of dates: {said}. Write all dates in one format" in str(error.value)
+    assert "which rejects the others" in str(error.value)
+    assert "say which" not in str(error.value)
 
 
 def test_an_unknown_format_is_an_error_that_asks() -> None:

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from retail_assets.cli import main
 from retail_assets.contracts.tables import REFERENCE_ASSORTMENT, REFERENCE_PRODUCTS
+from retail_assets.imports import report, sales
 from retail_assets.imports.errors import ImportRefusedError
 from retail_assets.imports.writing import Lake
 from retail_assets_tests.unit.imports.conftest import Shop, Write
@@ -127,3 +130,40 @@ def test_of_two_imports_at_once_the_second_is_refused_rather_than_mixed_in(
     assert 2 not in shop.table()["units"].to_list()
     shop.take(slow)
     assert shop.table()["units"].to_list() == [2] * len(AFTER)
+
+
+RIGHT_BEHIND = [
+    ("understand", "nothing was imported; the same command can be run again"),
+    ("_upload", "nothing was imported; the same command can be run again"),
+    ("_commit", "the rows were imported, but not all tables that follow from them; run the same command again"),
+    ("overwrite", "the rows were imported, but not all tables that follow from them; run the same command again"),
+    ("write_report", "everything was imported; the same command can be run again for its report"),
+]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(("function", "said"), RIGHT_BEHIND)
+def test_an_interrupted_command_says_in_one_line_what_was_imported(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, function: str, said: str
+) -> None:
+    monkeypatch.setenv("RETAIL_VAR_DIR", str(tmp_path / "var"))
+    command = ["import", "sales", str(write(HEADER, *AFTER)), "--lake", str(tmp_path / "lake")]
+    owner = {"understand": sales, "write_report": report}.get(function, Lake)
+    original = getattr(owner, function)
+
+    def interrupted(*arguments: object) -> object:
+        done = original(*arguments)
+        signal.raise_signal(number)
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, function, interrupted)
+        done = CliRunner().invoke(main, command)
+    assert done.exit_code == 1
+    assert done.output.splitlines()[-1] == f"Error: interrupted: {said}"
+    lake = Lake((tmp_path / "lake").as_uri())
+    is_there = sum(part.height for part in lake.imported_days(["units"])) == len(AFTER)
+    assert is_there == ("were imported" in said or "everything" in said)
+    assert is_there or not list((tmp_path / "lake").rglob("*.parquet"))
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert sum(part.height for part in Lake(lake.root).imported_days(["units"])) == len(AFTER)

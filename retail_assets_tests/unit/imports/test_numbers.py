@@ -34,6 +34,18 @@ def test_a_comma_that_can_be_two_things_is_an_error_that_asks() -> None:
         infer_decimal_sign(["1,234", "5,678"], "f.csv")
 
 
+@pytest.mark.parametrize(
+    ("texts", "sign"), [(["1.500", "0.5"], "."), (["1.500", "0.125"], "."), (["1.500", "2,5"], ","), ([], ".")]
+)
+def test_a_point_that_may_stand_between_thousands_is_decided_by_any_other_number(texts: list[str], sign: str) -> None:
+    assert infer_decimal_sign(texts, "f.csv", points_group=True) == (sign, [])
+
+
+def test_a_point_that_can_be_two_things_is_an_error_that_asks() -> None:
+    with pytest.raises(ImportRefusedError, match=r"the point in numbers such as 1\.250 .*--decimal comma"):
+        infer_decimal_sign(["1.250", "1.500"], "f.csv", points_group=True)
+
+
 def test_a_file_that_mixes_both_is_read_by_the_more_frequent_and_said_to() -> None:
     sign, notes = infer_decimal_sign(["1,5", "2,5", "3.5"], "f.csv")
     assert sign == ","

@@ -22,7 +22,9 @@ from retail_assets.contracts.tables import (
 )
 from retail_assets.contracts.types import arrow_schema
 from retail_assets.imports.checking import Conventions
+from retail_assets.imports.common import Outcome
 from retail_assets.imports.dates import named_format
+from retail_assets.imports.errors import ImportRefusedError
 from retail_assets_tests.unit.imports.conftest import Shop, Write
 
 HEADER = "date,store_id,product_id,units"
@@ -128,6 +130,40 @@ def test_rows_that_contradict_each_other_are_all_rejected(shop: Shop, write: Wri
     assert shop.table()["product_id"].to_list() == ["P2"]
     rejected = pl.read_csv(shop.folder / "rejected.csv")
     assert rejected.select("source_file", "line").rows() == [("a.csv", 2), ("a.csv", 3), ("b.csv", 2)]
+
+
+def gaps_of(outcome: Outcome) -> list[str]:
+    return [warning for warning in outcome.warnings if "count as nothing sold" in warning]
+
+
+def test_days_that_count_as_nothing_sold_because_their_row_was_rejected_are_told(shop: Shop, write: Write) -> None:
+    every_day = [f"2024-01-0{day},S1,P0,1" for day in range(1, 8)]
+    others = [f"2024-01-0{day},S1,P{product},1" for day in (1, 7) for product in (1, 2, 3)]
+    wrong = ["2024-01-02,S1,P1,-1", "2024-01-03, S1 ,P1,x", "2024-01-02,S1,P2,1", "2024-01-02,S1,P2,2"]
+    outcome = shop.take(write(HEADER, *every_day, *others, *wrong), max_rejected=0.5)
+    [told] = gaps_of(outcome)
+    assert told.startswith("3 days of 2 series have no other row than a rejected one and count as nothing sold")
+    assert "such as store S1, product P1, 2024-01-02" in told
+    outcome = shop.take(write(HEADER, *wrong, "2024-01-08,S1,P0,1"), max_rejected=0.9, dry_run=True)
+    assert gaps_of(outcome) == [told]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param("2024-01-01,S1,P1,-1", id="before the first row"),
+        pytest.param("2024-01-03,S1,P1,-1", id="on a day on which the store was closed"),
+        pytest.param("2024-01-02,S1,P1,-1", id="beside a row of an earlier import"),
+        pytest.param("2024-01-04,S1,P1,-1", id="beside a row that is right"),
+        pytest.param("2024-01-05,S1,P9,-1", id="of a product that was never sold"),
+        pytest.param("someday,S1,P1,1", id="without a date"),
+    ],
+)
+def test_a_rejected_row_that_makes_no_day_one_of_nothing_sold_is_not_told(shop: Shop, write: Write, wrong: str) -> None:
+    shop.take(write(HEADER, *[f"2024-01-0{day},S1,P0,1" for day in (1, 2, 4, 5)], "2024-01-02,S1,P1,3"))
+    outcome = shop.take(write(HEADER, "2024-01-04,S1,P1,1", "2024-01-05,S1,P1,1", wrong), max_rejected=0.5)
+    assert outcome.rejections.total == 1
+    assert gaps_of(outcome) == []
 
 
 def test_more_rejected_rows_than_allowed_leave_the_lake_untouched(shop: Shop, write: Write) -> None:
@@ -255,6 +291,30 @@ def test_a_named_date_format_decides_what_no_row_does(shop: Shop, write: Write) 
     path = write(HEADER, "03/04/2024,S1,P1,3")
     shop.take(path, conventions=Conventions(date_format=named_format("mm/dd/yyyy")))
     assert shop.table()["business_date"].to_list() == [date(2024, 3, 4)]
+
+
+@pytest.mark.parametrize(("decimal", "units", "price"), [(",", 1500, 1250), (".", Decimal("1.5"), Decimal("1.25"))])
+def test_three_digits_behind_each_point_are_a_question_between_semicolons(
+    shop: Shop, write: Write, decimal: str, units: object, price: object
+) -> None:
+    path = write("date;store_id;product_id;units;price", *[f"2024-01-0{day};S1;P1;1.500;1.250" for day in range(1, 5)])
+    with pytest.raises(ImportRefusedError, match="can be decimal or stand between thousands"):
+        shop.take(path)
+    assert shop.is_empty()
+    shop.take(path, conventions=Conventions(decimal=decimal))
+    assert shop.table().select("units", "unit_price").unique().rows() == [(units, price)]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_three_digits_behind_each_point_are_decimals_in_other_files(shop: Shop, tmp_path: Path, form: str) -> None:
+    path = tmp_path / "sales"
+    frame = pl.DataFrame({"date": ["2024-01-01"], "store_id": ["S1"], "product_id": ["P1"], "units": ["1.500"]})
+    if form == "csv":
+        frame.write_csv(path)
+    else:
+        frame.cast({"units": pl.Float64}).write_parquet(path)
+    shop.take(path)
+    assert shop.table()["units"].to_list() == [Decimal("1.5")]
 
 
 def test_columns_without_names_and_lines_before_the_header_do_no_harm(shop: Shop, write: Write) -> None:

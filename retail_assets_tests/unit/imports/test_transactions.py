@@ -4,7 +4,9 @@ import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -97,6 +99,20 @@ def test_lines_of_a_transaction_meet_however_far_apart_they_lie(
     assert stored["lines"][0].to_list() == [
         {**row, "line_no": place, "product_id": f"P{place}"} for place, row in enumerate(stored["lines"][0], 1)
     ]
+
+
+def test_the_last_count_of_a_step_is_told(tills: Tills, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transactions, "BUCKET_ROWS", 50)
+    clock = count(step=0.7)  # seconds; each look at it takes that long
+    monkeypatch.setattr("retail_assets.imports.common.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    told: list[str] = []
+    path = write(HEADER, *[line(number, "P1") for number in range(1000)])
+    asked = replace(tills.request, files=[path])
+    import_transactions(asked, Lake((tills.folder / "lake").as_uri()), tills.folder / "work", told.append)
+    counts = [text for text in told if text.endswith("lines together to baskets")]
+    assert 1 < len(counts) < 20
+    assert counts[-1] == "put 1,000 lines together to baskets"
+    assert len(set(counts)) == len(counts)
 
 
 def test_what_is_stored_is_what_the_contract_demands(tills: Tills, write: Write) -> None:
@@ -222,8 +238,19 @@ def test_a_line_number_that_comes_twice_counts_once_or_contradicts(tills: Tills,
     assert outcome.rejections.counts == {"line_no: twice in the same transaction, with other values": 2}
 
 
-def test_the_same_line_twice_without_numbers_was_scanned_twice(tills: Tills, write: Write) -> None:
-    assert tills.take(write(HEADER, line(1, "P1"), line(1, "P1"))).tally.accepted == 2
+def test_the_same_line_twice_without_numbers_was_scanned_twice_and_is_told(tills: Tills, write: Write) -> None:
+    others = [line(1, "P2"), line(1, "P1", 2), line(2, "P1"), line(1, "P1", at="2024-05-01 08:31:00")]
+    outcome = tills.take(write(HEADER, *[line(1, "P1")] * 3, *others))
+    assert outcome.tally.accepted == 7
+    assert [one for one in outcome.warnings if one.startswith("2 lines say exactly what another line of their")]
+
+
+def test_lines_that_repeat_under_other_numbers_or_in_overlapping_files_are_not_told(tills: Tills, write: Write) -> None:
+    numbered = write(f"{HEADER},line_no", f"{line(1, 'P1')},1", f"{line(1, 'P1')},2", name="numbered.csv")
+    may, june = (write(HEADER, line(2, "P1"), name=f"{name}.csv") for name in ("may", "june"))
+    outcome = tills.take(numbered, may, june)
+    assert (outcome.tally.accepted, outcome.tally.repeated) == (3, 1)
+    assert not [one for one in outcome.warnings if "say exactly" in one]
 
 
 def test_exports_that_overlap_count_once_and_those_that_contradict_are_rejected(tills: Tills, write: Write) -> None:
@@ -341,7 +368,7 @@ def test_bad_files_are_refused_whole(tills: Tills, write: Write) -> None:
 
 def test_a_lake_of_another_retailer_is_refused(tills: Tills, write: Write) -> None:
     write_deltalake(str(tills.folder / "lake" / REFERENCE_STORES.path), pl.DataFrame({"store_id": ["S1"]}).to_arrow())
-    with pytest.raises(ImportRefusedError, match="holds another retailer"):
+    with pytest.raises(ImportRefusedError, match="holds another retailer .* with --tenant NAME, or"):
         tills.take(write(HEADER, line(1, "P1")))
 
 

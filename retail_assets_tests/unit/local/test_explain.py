@@ -33,6 +33,14 @@ def test_an_explained_error_is_shown_as_it_is(error: Exception) -> None:
     assert shown(failing(error)) == "port 1 is in use"
 
 
+def test_what_is_ready_to_be_shown_is_shown_without_a_look_at_further_errors() -> None:
+    def further() -> tuple[type[Exception], ...]:
+        raise ImportError("half imported when a signal came")
+
+    with pytest.raises(click.ClickException, match="interrupted"):
+        one_line_errors(further)(failing(click.ClickException("interrupted")))()
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_what_a_disk_refuses_names_the_file_and_what_to_do(number: int) -> None:
     line = shown(failing(OSError(number, os.strerror(number), "/data/var/x")))
