@@ -5,6 +5,7 @@ Belongs here: the list of services and their commands. Does not belong here: how
 """
 
 import hashlib
+import json
 import shutil
 import sys
 import sysconfig
@@ -208,7 +209,17 @@ def _prepare_dagster(settings: Settings) -> None:
     instance = root / "dagster.yaml"
     # Dagster wants the file in its home; the one in the checkout is the one that people edit.
     text = instance.read_text(encoding="utf-8") if instance.is_file() else ""
-    write_atomically(settings.dagster_home / "dagster.yaml", text)
+    write_atomically(settings.dagster_home / "dagster.yaml", text + _event_log_section(settings))
+
+
+def _event_log_section(settings: Settings) -> str:
+    """Return what `dagster.yaml` says of the event log: where Dagster has it anyway, in a class that takes batches."""
+    folder = settings.dagster_home / "history" / "runs"
+    return (
+        "\nevent_log_storage:\n  module: retail_local.event_log\n  class: BatchedEventLog\n"
+        # A text of JSON is one of YAML, whatever is in the path.
+        f"  config:\n    base_dir: {json.dumps(str(folder))}\n"
+    )
 
 
 def _dagster_environment(settings: Settings) -> dict[str, str]:
@@ -219,6 +230,8 @@ def _dagster_environment(settings: Settings) -> dict[str, str]:
         # for each: a year of five tables waits half a minute before it begins. With this it is one event per asset; the
         # price is that a failed run doesn't mark its partitions as failed, only itself.
         "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "true",
+        # The materialisations of an asset's partitions are stored so many at a time, see `event_log`.
+        "DAGSTER_EVENT_BATCH_SIZE": "500",
     }
 
 
