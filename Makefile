@@ -6,7 +6,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-kills test-full-disk lint format docs lock jars-lock clean
+.PHONY: help setup demo up down status test test-kills test-full-disk soak lint format docs lock jars-lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -32,6 +32,10 @@ test: setup  ## Run the tests
 test-kills: setup  ## Kill the run of each layer at ten random moments (half an hour)
 	@KILL_TEST_MOMENTS=$${KILL_TEST_MOMENTS:-10} $(BIN)/python -m pytest \
 	  retail_assets_tests/integration/test_killed_runs.py $(ARGS)
+
+soak: setup  ## Send a million dirty events and kill service, broker and warehouse twenty times (half an hour)
+	@SOAK_EVENTS=$${SOAK_EVENTS:-1000000} SOAK_KILLS=$${SOAK_KILLS:-20} $(BIN)/python -m pytest \
+	  retail_assets_tests/integration/streaming/test_exactly_once.py $(ARGS)
 
 test-full-disk: setup  ## Fill up a small disk while the demo runs (root on Linux)
 	@FULL_DISK_TEST=1 $(BIN)/python -m pytest retail_assets_tests/e2e/test_full_disk.py $(ARGS)

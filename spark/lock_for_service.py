@@ -12,9 +12,9 @@ from pathlib import Path
 
 NEEDED = frozenset({
     "annotated-types", "backports-zstd", "certifi", "clickhouse-connect", "lz4", "numpy", "pandas", "polars",
-    "polars-runtime-32", "py4j", "pyarrow", "pydantic", "pydantic-core", "pydantic-settings", "pyspark",
-    "python-dateutil", "python-dotenv", "pytz", "scipy", "six", "typing-extensions", "typing-inspection", "tzdata",
-    "urllib3", "zstandard",
+    "polars-runtime-32", "prometheus-client", "py4j", "pyarrow", "pydantic", "pydantic-core", "pydantic-settings",
+    "pyspark", "python-dateutil", "python-dotenv", "pytz", "scipy", "six", "typing-extensions", "typing-inspection",
+    "tzdata", "urllib3", "zstandard",
     # builds the wheel
     "hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers",
 })  # fmt: skip

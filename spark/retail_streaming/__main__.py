@@ -28,7 +28,7 @@ def _run(settings: StreamingSettings) -> None:
 def _check(settings: StreamingSettings) -> None:
     from retail_streaming import session
     from retail_streaming.queries import QUERIES
-    from retail_streaming.service import require_all
+    from retail_streaming.service import require_all, topics_of
 
     _say("settings are right")
     spark = session.start(settings)
@@ -37,10 +37,10 @@ def _check(settings: StreamingSettings) -> None:
         require_all(spark, settings)
     finally:
         spark.stop()
-    _say(f"the broker at {settings.bootstrap_servers} has {', '.join(query.topic.name for query in QUERIES)}")
+    _say(f"the broker at {settings.bootstrap_servers} has {', '.join(topic.name for topic in topics_of(QUERIES))}")
     _say(
         f"the warehouse at {settings.clickhouse_host}:{settings.clickhouse_port} has "
-        f"{', '.join(query.target.table for query in QUERIES)}"
+        f"{', '.join(target.table for query in QUERIES for target in query.targets)}"
     )
 
 

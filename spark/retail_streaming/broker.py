@@ -1,4 +1,4 @@
-"""Kafka: asking for topics, and reading one as a stream.
+"""Kafka: asking for topics, reading some as a stream, and sending dead letters.
 
 Asks by the Kafka client in Spark's own jars, so that the service needs no second one. Does not belong here: what a
 message means (`events`).
@@ -9,8 +9,10 @@ from contextlib import closing
 from typing import Any, Final
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
+from retail_assets.contracts.letters import letter_columns
 from retail_assets.contracts.topics import Topic
 from retail_streaming.errors import SettingsError, StreamingError, TransientError, first_line
 from retail_streaming.settings import StreamingSettings
@@ -54,20 +56,47 @@ def require_topics(spark: SparkSession, settings: StreamingSettings, topics: Seq
         )
 
 
-def read_topic(spark: SparkSession, settings: StreamingSettings, topic: Topic) -> DataFrame:
-    """Return a topic's messages as a stream, from the first that the broker has.
+def read_topics(spark: SparkSession, settings: StreamingSettings, topics: Sequence[Topic]) -> DataFrame:
+    """Return the messages of topics as a stream, with headers, from the first that the broker has.
 
     What a checkpoint holds is not read again. Offsets that are gone before they were read end the query.
     """
     return (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", settings.bootstrap_servers)
-        .option("subscribe", topic.name)
+        .option("subscribe", ",".join(topic.name for topic in topics))
+        .option("includeHeaders", "true")
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "true")
         .option("maxOffsetsPerTrigger", str(settings.stream_max_offsets_per_trigger))
         .load()
+        # Spark would give each of a topic's partitions a task, and each task makes its own code for all rules of the
+        # contract: with few messages a batch, that is most of what it does.
+        .coalesce(settings.stream_read_tasks)
     )
+
+
+def send_letters(letters: DataFrame, settings: StreamingSettings, topic: Topic) -> None:
+    """Send refused messages to the topic of dead letters, and wait until the broker has them.
+
+    One that is sent again replaces itself, also one that the raw layer sent: the topic is compacted.
+
+    Args:
+        letters: rows of `letters.refused`, no stream.
+        settings: say which broker.
+        topic: where to.
+
+    Raises:
+        TransientError: the broker doesn't take them. Which it has is not known; send them again.
+    """
+    try:
+        letters.select(*letter_columns("headers")).write.format("kafka").option(
+            "kafka.bootstrap.servers", settings.bootstrap_servers
+        ).option("kafka.acks", "all").option("topic", topic.name).option("includeHeaders", "true").save()
+    except PySparkException as error:
+        raise TransientError(
+            f"the Kafka broker at {settings.bootstrap_servers} doesn't take dead letters ({first_line(error)})"
+        ) from None
 
 
 def root_cause(error: Py4JJavaError) -> str:

@@ -18,6 +18,10 @@ class TransientError(StreamingError):
     """Something that is known to pass by itself: worth another try."""
 
 
+class UnknownError(StreamingError):
+    """Something that nothing is known about: it may pass, so it is worth a few tries."""
+
+
 class SettingsError(StreamingError):
     """A setting is missing or wrong."""
 

@@ -1,8 +1,8 @@
 """From messages to events, with a verdict on each: pure functions on frames, streaming or not.
 
 What the contract refuses is decided by the contract; what can't be used in real time is decided here. Messages with a
-verdict are counted and left out. Nothing is lost by it: the batch pipeline reads every message and owns the dead
-letters. Does not belong here: what is computed from the events.
+verdict are counted and left out; what the contract refuses is a query of its own (`letters`). Nothing is lost by it:
+the batch pipeline reads every message. Does not belong here: what is computed from the events.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from retail_assets.contracts.decoding import decode_json, event_fields, rejection
+from retail_assets.contracts.decoding import decode, event_fields, rejection
 from retail_assets.contracts.events import EventSchema
 
 #: Why a message is left out; null where it is used.
@@ -19,6 +19,8 @@ REFUSED: Final = "refused"
 AHEAD: Final = "ahead"
 TOO_LARGE: Final = "too_large"
 VERDICTS: Final = (REFUSED, AHEAD, TOO_LARGE)
+#: What Spark knows a column of event times by.
+_WATERMARK_MARK: Final = "spark.watermarkDelayMs"
 #: Name under which Spark reports the counts of each batch.
 COUNTS: Final = "counts"
 
@@ -29,18 +31,23 @@ def judged(
     """Decode messages by contract.
 
     Args:
-        messages: rows with the binary column `value`.
+        messages: as Spark's Kafka source gives them, with headers.
         schema: what they should be.
         clock_skew_minutes: how far ahead of `now` an event may be. One till whose clock is a year ahead would move
             the watermark by a year, and every other till's events would be late from then on.
         now: the time to compare with; the batch's own time by default, which is the same when a batch is repeated.
 
     Returns:
-        The event's fields and `verdict`.
+        The event's fields, `kafka_offset`, and `verdict`.
     """
     now = F.current_timestamp() if now is None else now
-    decoded = messages.select(decode_json(F.col("value"), schema).alias("event"))
-    rows = decoded.select(rejection(F.col("event"), schema).alias("rejection"), *event_fields(F.col("event"), schema))
+    headers = F.col("headers")
+    decoded = messages.select(decode(F.col("value"), headers, schema).alias("event"), "headers", "offset")
+    rows = decoded.select(
+        rejection(F.col("event"), headers, schema).alias("rejection"),
+        *event_fields(F.col("event"), schema),
+        F.col("offset").alias("kafka_offset"),
+    )
     ahead = F.col("occurred_at") > now + F.make_dt_interval(mins=F.lit(clock_skew_minutes))
     verdict = F.when(F.col("rejection").isNotNull(), REFUSED).when(ahead, AHEAD)
     return rows.withColumn(VERDICT, verdict).drop("rejection")
@@ -67,3 +74,13 @@ def once_each(events: DataFrame, id_field: str) -> DataFrame:
     if events.isStreaming:
         return events.dropDuplicatesWithinWatermark([id_field])
     return events.dropDuplicates([id_field])
+
+
+def event_time(value: Column, name: str) -> Column:
+    """Return a time that was computed from an event's as one that the watermark also holds for.
+
+    `window` marks its own result in the same way. Without the mark, rows of a state that is kept by a computed time
+    would never go.
+    """
+    # What matters to the operators with state is that there is a mark; how late events may be was said before.
+    return value.alias(name, metadata={_WATERMARK_MARK: 0})

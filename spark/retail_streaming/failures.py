@@ -6,7 +6,7 @@ Does not belong here: what is done about it (`service`).
 import re
 from typing import Final
 
-from retail_streaming.errors import StreamingError, TransientError, first_line
+from retail_streaming.errors import StreamingError, TransientError, UnknownError, first_line
 
 # Kafka's client gives up after its own time-outs; these are its words for a broker that is away or just coming up.
 _BROKER_AWAY: Final = re.compile(
@@ -36,4 +36,4 @@ def explain(text: str, *, query: str, topic: str, checkpoint: str) -> StreamingE
         )
     if _BROKER_AWAY.search(text):
         return TransientError(f"{query}: the Kafka broker is away")
-    return StreamingError(f"{query} failed ({first_line(text, without=_NOISE)}): its checkpoint is {checkpoint}")
+    return UnknownError(f"{query} failed ({first_line(text, without=_NOISE)}): its checkpoint is {checkpoint}")

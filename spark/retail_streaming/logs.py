@@ -52,5 +52,6 @@ def configure() -> None:
 
 def quiet_libraries() -> None:
     """Silence loggers whose lines this service says itself, in one line that names what to do."""
-    for name in ("clickhouse_connect", "urllib3", "py4j"):
+    # Not `urllib3` as a whole: clickhouse_connect sets that one's level anew when it is imported.
+    for name in ("clickhouse_connect", "urllib3.connectionpool", "py4j"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

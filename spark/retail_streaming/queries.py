@@ -1,17 +1,26 @@
-"""The queries of the service: which topic, which computation, which table.
+"""The queries of the service: which topics, which computation, which tables.
 
-A new analysis is one more entry in `QUERIES`. Belongs here: the plan of a query. Does not belong here: the computations
-(`revenue`, `pos_health`), and running them (`service`).
+Each is on its own: it has its checkpoint, and when it fails the others go on. They are as few as that allows, since
+each query with state takes its share of every second. Belongs here: the plan of a query. Does not belong here: the
+computations (`sales`, `inventory`, `tills`, `letters`), and running them (`service`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from retail_assets.contracts.topics import POS_EVENTS, SALES_TRANSACTIONS, Topic
-from retail_streaming import pos_health, revenue
+from retail_assets.contracts.topics import (
+    DEAD_LETTERS,
+    EVENT_TOPICS,
+    INVENTORY_UPDATES,
+    POS_EVENTS,
+    SALES_TRANSACTIONS,
+    Topic,
+)
+from retail_streaming import inventory, letters, sales, tills
 from retail_streaming.events import accepted, counted, judged
 from retail_streaming.settings import StreamingSettings
 from retail_streaming.warehouse import Target
@@ -23,45 +32,104 @@ def _unchanged(frame: DataFrame) -> DataFrame:
     return frame
 
 
+def _as_they_are(rows: pa.Table) -> pa.Table:
+    return rows
+
+
+@dataclass(frozen=True)
+class Output:
+    """One table that a query writes.
+
+    Attributes:
+        target: the table.
+        rows: its rows, of those that a batch changed.
+    """
+
+    target: Target
+    rows: Callable[[pa.Table], pa.Table] = _as_they_are
+
+
 @dataclass(frozen=True)
 class Query:
     """One streaming query.
 
     Attributes:
         name: in the log, and the name of its checkpoint; never changed, or it begins anew.
-        topic: what it reads.
-        target: what it writes.
-        prepare: from judged events to judged rows; may add verdicts.
-        changed_rows: from accepted rows to the rows to write; may keep state.
-        batch_rows: from the rows of one batch to the rows to write; an ordinary frame, without state.
+        topics: what it reads.
+        plan: from messages to changed rows.
+        outputs: what it writes.
+        letters_to: the topic that rows also go to as dead letters; None for none.
+        pace: how many times longer than the others it may wait from batch to batch.
     """
 
     name: str
-    topic: Topic
-    target: Target
-    prepare: _Step = _unchanged
-    changed_rows: _Step = _unchanged
-    batch_rows: _Step = _unchanged
+    topics: tuple[Topic, ...]
+    plan: Callable[[DataFrame, StreamingSettings], DataFrame]
+    outputs: tuple[Output, ...]
+    letters_to: Topic | None = None
+    pace: int = 1
 
-    def plan(self, messages: DataFrame, settings: StreamingSettings) -> DataFrame:
-        """Return what the query computes, from messages to changed rows."""
-        events = judged(messages, self.topic.schema, clock_skew_minutes=settings.stream_clock_skew_minutes)
-        rows = accepted(counted(self.prepare(events)))
-        return self.changed_rows(rows.withWatermark("occurred_at", f"{settings.stream_late_minutes} minutes"))
+    @property
+    def targets(self) -> list[Target]:
+        """The tables that it writes."""
+        return [output.target for output in self.outputs]
+
+
+def _of_events(
+    topic: Topic, changed_rows: _Step, prepare: _Step = _unchanged
+) -> Callable[[DataFrame, StreamingSettings], DataFrame]:
+    """Return the plan of a query over one topic's events.
+
+    Args:
+        topic: whose contract decides what is accepted.
+        changed_rows: from accepted rows to the rows to write; may keep state.
+        prepare: from judged events to judged rows; may add verdicts.
+    """
+
+    def plan(messages: DataFrame, settings: StreamingSettings) -> DataFrame:
+        events = judged(messages, topic.schema, clock_skew_minutes=settings.stream_clock_skew_minutes)
+        rows = accepted(counted(prepare(events)))
+        return changed_rows(rows.withWatermark("occurred_at", f"{settings.stream_late_minutes} minutes"))
+
+    return plan
+
+
+def _letters(messages: DataFrame, _: StreamingSettings) -> DataFrame:
+    return letters.refused(messages, EVENT_TOPICS)
 
 
 QUERIES: Final = (
     Query(
-        name="revenue_hourly",
-        topic=SALES_TRANSACTIONS,
-        target=Target("rt_revenue_hourly", revenue.ROWS, versioned=True),
-        prepare=revenue.baskets,
-        changed_rows=revenue.hourly_revenue,
+        name="sales",
+        topics=(SALES_TRANSACTIONS,),
+        plan=_of_events(SALES_TRANSACTIONS, sales.sales_by_time, sales.baskets),
+        outputs=(
+            Output(Target("rt_revenue_hourly", sales.REVENUE_HOURLY, versioned=True), sales.revenue_hourly),
+            Output(Target("rt_sales_velocity", sales.SALES_VELOCITY, versioned=True), sales.sales_velocity),
+        ),
     ),
     Query(
-        name="pos_health",
-        topic=POS_EVENTS,
-        target=Target("rt_pos_health", pos_health.ROWS, versioned=False),
-        batch_rows=pos_health.last_events,
+        name="inventory",
+        topics=(INVENTORY_UPDATES,),
+        plan=_of_events(INVENTORY_UPDATES, inventory.inventory),
+        outputs=(Output(Target("rt_inventory", inventory.INVENTORY, versioned=True)),),
+    ),
+    Query(
+        name="tills",
+        topics=(POS_EVENTS,),
+        plan=_of_events(POS_EVENTS, tills.hours_of_tills),
+        outputs=(
+            Output(Target("rt_pos_hourly", tills.POS_HOURLY, versioned=True)),
+            Output(Target("rt_pos_health", tills.POS_HEALTH, versioned=False), tills.last_events),
+        ),
+        pace=2,
+    ),
+    Query(
+        name="dead_letters",
+        topics=EVENT_TOPICS,
+        plan=_letters,
+        outputs=(Output(Target("rt_dead_letters", letters.DEAD_LETTERS, versioned=False)),),
+        letters_to=DEAD_LETTERS,
+        pace=5,
     ),
 )

@@ -1,54 +1,47 @@
 """The life of the service: make sure that everything is there, start the queries, watch them, stop them well.
 
-Belongs here: the order of things and signals. Does not belong here: what a query computes (`queries`).
+Belongs here: the order of things and signals. Does not belong here: what a query computes (`queries`), and what becomes
+of one that ends (`supervision`).
 """
 
 import logging
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from datetime import UTC, datetime
 from threading import Event
 from types import FrameType
 from typing import Any, Final
 
-from py4j.protocol import Py4JError, Py4JNetworkError  # type: ignore[import-untyped]
+from py4j.protocol import Py4JError, Py4JJavaError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from retail_assets.contracts.topics import Topic
 from retail_streaming import session
-from retail_streaming.broker import read_topic, require_topics
-from retail_streaming.errors import StreamingError, TransientError
+from retail_streaming.background import keep_doing
+from retail_streaming.broker import read_topics, require_topics, send_letters
+from retail_streaming.errors import StreamingError, UnknownError
 from retail_streaming.failures import explain
+from retail_streaming.health import Health
+from retail_streaming.http_server import HttpServer
 from retail_streaming.logs import log
-from retail_streaming.patience import FIRST_PAUSE, LONGEST_PAUSE, patiently
-from retail_streaming.progress import ProgressLog, RowsWritten
+from retail_streaming.metrics import Metrics
+from retail_streaming.patience import patiently
+from retail_streaming.progress import ProgressReports, RowsWritten
+from retail_streaming.progress_rows import ProgressRows
 from retail_streaming.queries import QUERIES, Query
 from retail_streaming.settings import StreamingSettings
-from retail_streaming.warehouse import Warehouse
+from retail_streaming.spill import Spill
+from retail_streaming.supervision import State, SupervisedQuery
+from retail_streaming.warehouse import Warehouse, version_epoch
 from retail_streaming.writer import BatchWriter
 
 _LOOK_SECONDS: Final = 0.25
 #: How long a running batch may take to end after SIGTERM; then it is cut off, and written by the next start.
 _FINISH_SECONDS: Final = 30.0
-
-
-@dataclass
-class _Running:
-    """A query with what is needed to watch it and to start it again."""
-
-    query: Query
-    writer: BatchWriter
-    stream: StreamingQuery
-    checkpoint: str
-    #: When it last failed for a passing reason, without a good batch since; None after a good batch.
-    failing_since: float | None = None
-    pause: float = FIRST_PAUSE
-
-    def last_batch(self) -> int:
-        """Return the number of the last batch that is over; -1 when there is none since the start."""
-        progress: Any = self.stream.lastProgress
-        return int(progress["batchId"]) if progress else -1
 
 
 class Service:
@@ -60,46 +53,98 @@ class Service:
         self._queries = queries
         self._stopping = Event()
         self._written = RowsWritten()
-        self._running: list[_Running] = []
+        self._spill = Spill(settings.spill_dir, settings.stream_spill_max_mb)
+        self._health = Health(self._spill)
+        self._metrics = Metrics()
+        self._progress_rows = ProgressRows()
+        self._supervised: list[SupervisedQuery[StreamingQuery]] = []
         self._signal = ""
 
     def run(self) -> None:
-        """Run until SIGTERM or SIGINT, or until something fails that doesn't pass.
+        """Run until SIGTERM or SIGINT, or until nothing is left to run.
 
         Raises:
-            StreamingError: what failed.
+            StreamingError: what failed: the start, Spark, all queries, or some of them before the signal came.
         """
         self._listen_to_signals()
-        spark = session.start(self._settings)
-        # Spark has put its own handler of SIGINT in place, which would cut off the batch.
-        self._listen_to_signals()
+        # Before Spark: a port that is taken should be said at once.
+        server = self._serve()
         try:
-            self._run(spark)
-        except (Py4JNetworkError, ConnectionError) as error:
-            raise StreamingError("Spark's JVM has ended: its last words are above; start the service again") from error
+            spark = session.start(self._settings)
+            # Spark has put its own handler of SIGINT in place, which would cut off the batch.
+            self._listen_to_signals()
+            try:
+                self._run(spark)
+            except Py4JJavaError:
+                raise
+            except (Py4JError, ConnectionError) as error:
+                # Of a JVM that died in the middle of an answer py4j only says that the call failed.
+                raise StreamingError(
+                    "Spark's JVM has ended: its last words are above; start the service again"
+                ) from error
+            finally:
+                self._end(spark)
         finally:
-            self._end(spark)
+            if server is not None:
+                server.close()
+
+    def _serve(self) -> HttpServer | None:
+        host, port = self._settings.stream_http_host, self._settings.stream_http_port
+        self._metrics.watch_spill(self._spill)
+        return HttpServer(host, port, self._health, self._metrics) if port else None
 
     def _run(self, spark: SparkSession) -> None:
         patience = self._settings.stream_patience_seconds
         epoch = patiently(lambda: self._require_all(spark), what="start", seconds=patience, stopping=self._stopping)
         if self._stopping.is_set():
             return
-        spark.streams.addListener(ProgressLog(self._written))
+        self._start_background_work()
+        observers = (self._health, self._metrics, self._progress_rows)
+        spark.streams.addListener(ProgressReports(self._written, observers))
         for query in self._queries:
-            self._running.append(self._start(spark, query, epoch))
+            if self._stopping.is_set():
+                break
+            supervised = self._supervise(spark, query, epoch)
+            self._supervised.append(supervised)
+            supervised.start(time.monotonic())
         log(logging.INFO, "service started", queries=[query.name for query in self._queries], epoch=epoch)
         while not self._stopping.wait(_LOOK_SECONDS):
-            for running in self._running:
-                self._watch(spark, running)
+            for supervised in self._supervised:
+                supervised.look(time.monotonic())
+            self._health.turned()
+            if all(supervised.state is State.FAILED for supervised in self._supervised):
+                raise StreamingError(f"all queries have failed: {self._failures()}")
         log(logging.INFO, "stopping", signal=self._signal)
-        for running in self._running:
-            self._finish(running)
+        self._health.stopping()
+        for supervised in self._supervised:
+            if supervised.stream is not None:
+                self._finish(supervised.name, supervised.stream)
+        self._write_last_progress()
+        if failures := self._failures():
+            raise StreamingError(f"some queries had failed: {failures}")
+
+    def _failures(self) -> str:
+        return "; ".join(f"{one.name} ({one.error})" for one in self._supervised if one.state is State.FAILED)
 
     def _require_all(self, spark: SparkSession) -> int:
-        return require_all(spark, self._settings, self._queries)
+        """Return the start time for the versions: above those in the tables, and those that wait on the disk."""
+        return max(require_all(spark, self._settings, self._queries), version_epoch(0, self._spill.newest_version()))
 
-    def _start(self, spark: SparkSession, query: Query, epoch: int) -> _Running:
+    def _start_background_work(self) -> None:
+        for_spill, for_progress = Warehouse(self._settings), Warehouse(self._settings)
+        keep_doing("spill", lambda: self._spill.drain(for_spill.insert), self._stopping)
+        keep_doing(
+            "progress", lambda: self._progress_rows.write(for_progress.insert, datetime.now(UTC)), self._stopping
+        )
+
+    def _write_last_progress(self) -> None:
+        # Not worth waiting for a warehouse that is away.
+        if not self._spill.active:
+            with suppress(StreamingError):
+                self._progress_rows.write(Warehouse(self._settings).insert, datetime.now(UTC), all_rows=True)
+
+    def _supervise(self, spark: SparkSession, query: Query, epoch: int) -> SupervisedQuery[StreamingQuery]:
+        letters_to = query.letters_to
         writer = BatchWriter(
             query,
             Warehouse(self._settings),
@@ -107,74 +152,72 @@ class Service:
             epoch=epoch,
             patience=self._settings.stream_patience_seconds,
             stopping=self._stopping,
+            spill=self._spill,
+            spill_after=self._settings.stream_spill_after_seconds,
+            send_letters=None if letters_to is None else lambda rows: send_letters(rows, self._settings, letters_to),
+            count_letters=self._metrics.count_letters,
         )
-        checkpoint = self._settings.checkpoint_of(query.name)
-        return _Running(query, writer, self._stream(spark, query, writer, checkpoint), checkpoint)
-
-    def _stream(self, spark: SparkSession, query: Query, writer: BatchWriter, checkpoint: str) -> StreamingQuery:
-        return (
-            query.plan(read_topic(spark, self._settings, query.topic), self._settings)
-            .writeStream.queryName(query.name)
-            .outputMode("update")
-            .option("checkpointLocation", checkpoint)
-            .trigger(processingTime=f"{round(self._settings.stream_trigger_seconds * 1000)} milliseconds")
-            .foreachBatch(writer)
-            .start()
+        supervised = SupervisedQuery(
+            query.name,
+            lambda: self._stream(spark, query, writer),
+            lambda stream: self._why(query, writer, stream),
+            restarts=self._settings.stream_restarts,
+            on_restart=lambda: self._metrics.restarted(query.name),
         )
+        self._metrics.watch_query(supervised)
+        self._health.watch_query(supervised, lambda: writer.waiting)
+        return supervised
 
-    def _watch(self, spark: SparkSession, running: _Running) -> None:
-        """Start a query again that ended for a passing reason; raise what doesn't pass.
+    def _stream(self, spark: SparkSession, query: Query, writer: BatchWriter) -> StreamingQuery:
+        writer.failure = None
+        # Taken over by the query's own thread: jobs within a pool stand in line, pools take turns.
+        spark.sparkContext.setLocalProperty("spark.scheduler.pool", query.name)
+        pause_ms = round(self._settings.stream_trigger_seconds * query.pace * 1000)
+        try:
+            return (
+                query.plan(read_topics(spark, self._settings, query.topics), self._settings)
+                .writeStream.queryName(query.name)
+                .outputMode("update")
+                .option("checkpointLocation", self._settings.checkpoint_of(query.name))
+                .trigger(processingTime=f"{pause_ms} milliseconds")
+                .foreachBatch(writer)
+                .start()
+            )
+        except (PySparkException, Py4JJavaError) as error:
+            raise self._explained(query, str(error)) from error
 
-        Raises:
-            StreamingError: the query ended and will not go on by itself.
-        """
-        if running.stream.isActive:
-            if running.failing_since is not None and running.last_batch() >= 0:
-                running.failing_since, running.pause = None, FIRST_PAUSE
-            return
-        error = self._why(running)
-        now = time.monotonic()
-        running.failing_since = running.failing_since or now
-        passed = now - running.failing_since
-        # The writer has been patient already.
-        if running.writer.failure or not isinstance(error, TransientError):
-            raise error
-        if passed > self._settings.stream_patience_seconds:
-            raise error
-        log(logging.WARNING, "starting query again", query=running.query.name, error=str(error), pause=running.pause)
-        self._stopping.wait(running.pause)
-        running.pause = min(running.pause * 2, LONGEST_PAUSE)
-        if not self._stopping.is_set():
-            running.stream = self._stream(spark, running.query, running.writer, running.checkpoint)
-
-    def _why(self, running: _Running) -> StreamingError:
-        if running.writer.failure is not None:
-            return running.writer.failure
-        name = running.query.name
-        exception = running.stream.exception()
+    def _why(self, query: Query, writer: BatchWriter, stream: StreamingQuery) -> StreamingError:
+        if writer.failure is not None:
+            return writer.failure
+        exception = stream.exception()
         if exception is None:
-            return StreamingError(f"{name} was stopped by someone else")
-        return explain(str(exception), query=name, topic=running.query.topic.name, checkpoint=running.checkpoint)
+            return UnknownError(f"{query.name} was stopped by someone else")
+        return self._explained(query, str(exception))
 
-    def _finish(self, running: _Running) -> None:
+    def _explained(self, query: Query, text: str) -> StreamingError:
+        topics = ", ".join(topic.name for topic in query.topics)
+        return explain(text, query=query.name, topic=topics, checkpoint=self._settings.checkpoint_of(query.name))
+
+    def _finish(self, name: str, stream: StreamingQuery) -> None:
         """Let the running batch end, then stop the query.
 
         A next batch that begins in between is cut off: it is in the checkpoint and is written by the next start.
         """
-        before = running.last_batch()
+        before = _last_batch(stream)
         deadline = time.monotonic() + _FINISH_SECONDS
-        while running.stream.isActive and running.stream.status["isTriggerActive"] and running.last_batch() == before:
+        while stream.isActive and stream.status["isTriggerActive"] and _last_batch(stream) == before:
             if time.monotonic() > deadline:
-                log(logging.WARNING, "batch cut off", query=running.query.name, waited_seconds=_FINISH_SECONDS)
+                log(logging.WARNING, "batch cut off", query=name, waited_seconds=_FINISH_SECONDS)
                 break
             time.sleep(_LOOK_SECONDS)
-        running.stream.stop()
-        log(logging.INFO, "query stopped", query=running.query.name, batch=running.last_batch())
+        stream.stop()
+        log(logging.INFO, "query stopped", query=name, batch=_last_batch(stream))
 
     def _end(self, spark: SparkSession) -> None:
         try:
-            for running in self._running:
-                running.stream.stop()
+            for supervised in self._supervised:
+                if supervised.stream is not None:
+                    supervised.stream.stop()
             spark.stop()
         except (Py4JError, ConnectionError):
             log(logging.WARNING, "Spark did not stop by itself")
@@ -189,6 +232,12 @@ class Service:
         self._stopping.set()
 
 
+def _last_batch(stream: StreamingQuery) -> int:
+    """Return the number of the last batch that is over; -1 when there is none since the start."""
+    progress: Any = stream.lastProgress
+    return int(progress["batchId"]) if progress else -1
+
+
 def require_all(spark: SparkSession, settings: StreamingSettings, queries: Sequence[Query] = QUERIES) -> int:
     """Make sure that the broker, the topics, the warehouse and its tables are there.
 
@@ -199,11 +248,17 @@ def require_all(spark: SparkSession, settings: StreamingSettings, queries: Seque
         TransientError: the broker or the warehouse doesn't answer.
         StreamingError: something that doesn't pass.
     """
-    require_topics(spark, settings, [query.topic for query in queries])
+    require_topics(spark, settings, topics_of(queries))
     warehouse = Warehouse(settings)
     try:
-        targets = [query.target for query in queries]
+        targets = [target for query in queries for target in query.targets]
         warehouse.require_tables(targets)
         return warehouse.epoch(targets)
     finally:
         warehouse.close()
+
+
+def topics_of(queries: Sequence[Query]) -> list[Topic]:
+    """Return the topics that queries read or write, each once."""
+    named = [(*query.topics, *([query.letters_to] if query.letters_to else [])) for query in queries]
+    return list({topic.name: topic for topics in named for topic in topics}.values())

@@ -18,6 +18,7 @@ from retail_streaming import installation
 from retail_streaming.errors import StreamingError, first_line
 from retail_streaming.settings import StreamingSettings
 
+_FILE_MANAGER = "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
 _STATE_STORE = "spark.sql.streaming.stateStore"
 
 
@@ -30,6 +31,10 @@ def spark_config(settings: StreamingSettings) -> dict[str, str]:
         # A JVM that is out of memory but not dead would hold the service still; ended, it is started again.
         "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
         "spark.sql.session.timeZone": "UTC",
+        # The code of all queries together; what doesn't fit is compiled again for each batch.
+        "spark.sql.codegen.cache.maxEntries": "1000",
+        # A batch of one query must not wait for all tasks of another's.
+        "spark.scheduler.mode": "FAIR",
         "spark.ui.showConsoleProgress": "false",
         # As many as the parts of the state: a query with state can't change it later.
         "spark.sql.shuffle.partitions": str(settings.stream_state_partitions),
@@ -47,6 +52,11 @@ def spark_config(settings: StreamingSettings) -> dict[str, str]:
             "spark.driver.bindAddress": "127.0.0.1",
             # The web UI would listen on all interfaces.
             "spark.ui.enabled": "false",
+            # Hadoop's own local file system starts a `chmod` process for every file that it makes, and each batch makes
+            # some for each part of the state.
+            "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
+            # The default goes through another interface, with a local file system of its own.
+            "spark.sql.streaming.checkpointFileManagerClass": _FILE_MANAGER,
         }
     return config
 

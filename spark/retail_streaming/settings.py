@@ -31,7 +31,7 @@ class StreamingSettings(BaseSettings):
         validate_default=True,
     )
 
-    var_dir: Path = Field(default_factory=default_var_dir, description="checkpoints and generated passwords")
+    var_dir: Path = Field(default_factory=default_var_dir, description="checkpoints, spilled rows, generated passwords")
     cache_dir: Path = Field(default_factory=default_cache_dir, description="holds the verified jars")
     java_home: Path | None = Field(default=None, description="a Java 17+ home; otherwise JAVA_HOME, then the PATH")
 
@@ -65,12 +65,24 @@ class StreamingSettings(BaseSettings):
     stream_clock_skew_minutes: int = Field(
         default=15, ge=0, description="how far ahead of this machine's clock an event may be"
     )
+    stream_read_tasks: int = Field(
+        default=2, ge=1, description="tasks that read and decode a batch; as many as there are cores for a query"
+    )
     stream_state_partitions: int = Field(
-        default=4, ge=1, description="parts of the state; fixed when a checkpoint is made"
+        default=2, ge=1, description="parts of the state; fixed when a checkpoint is made"
     )
     stream_patience_seconds: int = Field(
-        default=300, ge=0, description="how long the broker or the warehouse may be away before the service gives up"
+        default=300, ge=0, description="how long the broker or the warehouse may be away before a batch gives up"
     )
+    stream_restarts: int = Field(
+        default=10, ge=0, description="how often a query may be started again within an hour before it is given up"
+    )
+    stream_http_host: str = Field(default="127.0.0.1", min_length=1, description="where health and metrics are served")
+    stream_http_port: int = Field(default=8010, ge=0, le=65535, description="0: neither is served")
+    stream_spill_after_seconds: float = Field(
+        default=30.0, ge=0, description="how long the warehouse may be away before rows are put on this disk instead"
+    )
+    stream_spill_max_mb: int = Field(default=1024, ge=0, description="bound of these rows; 0: never")
 
     @field_validator("var_dir", "cache_dir")
     @classmethod
@@ -102,6 +114,11 @@ class StreamingSettings(BaseSettings):
     def checkpoint_of(self, query: str) -> str:
         """Return where a query keeps what it has read and its state, as a URI."""
         return f"{self.stream_checkpoint_uri or (self.var_dir / 'checkpoints').as_uri()}/{query}"
+
+    @property
+    def spill_dir(self) -> Path:
+        """Where rows wait while the warehouse is away."""
+        return self.var_dir / "spill"
 
     @property
     def warehouse_password(self) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import clickhouse_connect
@@ -38,7 +38,8 @@ TRANSIENT_CODES: Final[dict[int, str]] = {
 #: Room for batch numbers below the start time, in bits.
 VERSION_BITS: Final = 22
 # An insert is acknowledged when its rows are in the table; newer engines would queue it otherwise.
-_INSERT_SETTINGS: Final = {"async_insert": 0, "wait_end_of_query": 1}
+# A time at which nothing has happened yet is null here and the table's default there.
+_INSERT_SETTINGS: Final = {"async_insert": 0, "wait_end_of_query": 1, "input_format_null_as_default": 1}
 # The driver wraps what the network says in the names of three libraries.
 _REASON: Final = re.compile(r"\[Errno -?\d+\] (?P<reason>[^'\")]+)")
 _CONNECT_SECONDS: Final = 10
@@ -121,17 +122,19 @@ class Warehouse:
                     newest = max(newest, int(str(client.command(f"SELECT max(version) FROM {target.table}"))))  # noqa: S608
         return version_epoch(time.time_ns() // 1_000_000, newest)
 
-    def write(self, target: Target, rows: pa.Table, version: int) -> None:
+    def insert(self, table: str, rows: pa.Table) -> None:
         """Insert rows; when this returns, the table has them.
+
+        Args:
+            table: its name.
+            rows: in its types, `Target.stamped`.
 
         Raises:
             TransientError: the warehouse is away or busy. Whether the rows arrived is not known; write them again.
             StreamingError: it refuses them.
         """
         with self._explained() as client:
-            client.insert_arrow(
-                target.table, target.stamped(rows, version, datetime.now(UTC)), settings=_INSERT_SETTINGS
-            )
+            client.insert_arrow(table, rows, settings=_INSERT_SETTINGS)
 
     def close(self) -> None:
         """Close the connection, if there is one."""

@@ -1,17 +1,23 @@
-"""What happens to each batch of a query: its rows are fetched and written to the warehouse, once or more.
+"""What happens to each batch of a query: its rows are fetched and written to their tables, once or more.
 
-Belongs here: the step from a batch to an insert. Does not belong here: the insert itself (`warehouse`).
+Belongs here: the step from a batch to inserts and letters, and when rows are spilled instead. Does not belong here: the
+insert itself (`warehouse`) and the files (`spill`).
 """
 
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from threading import Event
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from retail_streaming.errors import StreamingError
+from retail_streaming.errors import StreamingError, TransientError
 from retail_streaming.patience import patiently
 from retail_streaming.progress import RowsWritten
-from retail_streaming.queries import Query
+from retail_streaming.queries import Output, Query
+from retail_streaming.spill import Spill
 from retail_streaming.warehouse import Warehouse, version_of
 
 
@@ -20,10 +26,22 @@ class BatchWriter:
 
     Attributes:
         failure: why the last batch failed. Spark only passes on a text of it.
+        waiting: why the running batch is held up; None when it isn't.
     """
 
     def __init__(
-        self, query: Query, warehouse: Warehouse, written: RowsWritten, *, epoch: int, patience: float, stopping: Event
+        self,
+        query: Query,
+        warehouse: Warehouse,
+        written: RowsWritten,
+        *,
+        epoch: int,
+        patience: float,
+        stopping: Event,
+        spill: Spill,
+        spill_after: float,
+        send_letters: Callable[[DataFrame], None] | None = None,
+        count_letters: Callable[[pa.Table], None] = lambda _: None,
     ) -> None:
         """Say what to write where.
 
@@ -32,8 +50,12 @@ class BatchWriter:
             warehouse: this query's own connection.
             written: told how many rows each batch wrote.
             epoch: start time for the versions.
-            patience: seconds that the warehouse may be away.
+            patience: seconds that the warehouse or the broker may be away.
             stopping: set when the service is told to stop.
+            spill: takes the rows while the warehouse is away.
+            spill_after: seconds that the warehouse has to be away for that.
+            send_letters: sends rows to the topic of dead letters as well; may be done again.
+            count_letters: told the rows that were sent there.
         """
         self._query = query
         self._warehouse = warehouse
@@ -41,7 +63,12 @@ class BatchWriter:
         self._epoch = epoch
         self._patience = patience
         self._stopping = stopping
+        self._spill = spill
+        self._spill_after = spill_after
+        self._send_letters = send_letters
+        self._count_letters = count_letters
         self.failure: StreamingError | None = None
+        self.waiting: TransientError | None = None
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Write one batch.
@@ -49,20 +76,58 @@ class BatchWriter:
         The rows come to this process: they are as many as keys that changed, not as many as messages.
 
         Raises:
-            StreamingError: the warehouse refuses, or is away for too long. The query ends; its checkpoint has the
-                batch still, and the next start writes it.
+            StreamingError: the warehouse or the broker refuses, or is away for too long. The query ends; its checkpoint
+                has the batch still, and the next start writes it.
         """
         self.failure = None
-        rows: pa.Table = self._query.batch_rows(batch).toArrow()
+        # Read twice when letters go to two places.
+        kept = batch.persist() if self._send_letters else batch
         try:
-            if rows.num_rows:
-                patiently(
-                    lambda: self._warehouse.write(self._query.target, rows, version_of(self._epoch, batch_id)),
-                    what=f"write of {self._query.name}",
-                    seconds=self._patience,
-                    stopping=self._stopping,
-                )
+            rows = kept.toArrow()
+            if rows.num_rows and self._send_letters is not None:
+                self._patiently(partial(self._send_letters, kept), "dead letters to the broker")
+            written = sum(self._write(output, rows, batch_id) for output in self._query.outputs)
         except StreamingError as error:
             self.failure = error
             raise
-        self._written.note(self._query.name, batch_id, rows.num_rows)
+        finally:
+            if self._send_letters:
+                kept.unpersist()
+            self.waiting = None
+        if self._send_letters:
+            self._count_letters(rows)
+        self._written.note(self._query.name, batch_id, written)
+
+    def _write(self, output: Output, changed: pa.Table, batch_id: int) -> int:
+        rows = output.rows(changed)
+        if len(rows):
+            target, version = output.target, version_of(self._epoch, batch_id)
+            stamped = target.stamped(rows, version, datetime.now(UTC))
+            begun = time.monotonic()
+            self._patiently(
+                lambda: self._insert_or_spill(target.table, stamped, version, begun), f"write to {target.table}"
+            )
+        return len(rows)
+
+    def _insert_or_spill(self, table: str, rows: pa.Table, version: int, begun: float) -> None:
+        """Insert rows, or put them on the disk: at once while others wait there, else when it has taken too long."""
+        save = partial(self._spill.save, self._query.name, table, version, rows)
+        if self._spill.active and save():
+            return
+        try:
+            self._warehouse.insert(table, rows)
+        except TransientError:
+            if time.monotonic() - begun >= self._spill_after and save():
+                return
+            raise
+
+    def _patiently(self, attempt: Callable[[], None], what: str) -> None:
+        def once() -> None:
+            try:
+                attempt()
+            except TransientError as error:
+                self.waiting = error
+                raise
+            self.waiting = None
+
+        patiently(once, what=what, seconds=self._patience, stopping=self._stopping)

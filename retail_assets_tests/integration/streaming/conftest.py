@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from retail_assets.contracts.topics import POS_EVENTS, SALES_TRANSACTIONS
+from retail_assets.contracts.topics import DEAD_LETTERS, INVENTORY_UPDATES, POS_EVENTS, SALES_TRANSACTIONS
 from retail_assets.resources.kafka import BrokerError, KafkaResource, Letter
 from retail_assets.resources.topics import read_topic_settings
 from retail_assets.settings import Mode
@@ -27,9 +27,11 @@ _Found = TypeVar("_Found")
 Figures = dict[tuple[str, datetime], tuple[Decimal, Decimal, int]]
 
 
-def eventually(look: Callable[[], _Found], wanted: Callable[[_Found], bool], explain: Callable[[], str]) -> _Found:
+def eventually(
+    look: Callable[[], _Found], wanted: Callable[[_Found], bool], explain: Callable[[], str], seconds: float = 120
+) -> _Found:
     """Look again and again until what is found is wanted; generous, since the machine may be busy."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + seconds
     while True:
         found = look()
         if wanted(found):
@@ -89,6 +91,9 @@ class Till:
     def sell(self, baskets: Sequence[dict[str, Any]]) -> None:
         self._send(SALES_TRANSACTIONS.name, baskets)
 
+    def move(self, movements: Sequence[dict[str, Any]]) -> None:
+        self._send(INVENTORY_UPDATES.name, movements)
+
     def report(self, events: Sequence[dict[str, Any]]) -> None:
         self._send(POS_EVENTS.name, events)
 
@@ -146,7 +151,7 @@ class ServiceProcess:
 @pytest.fixture
 def topics(kafka: KafkaResource) -> KafkaResource:
     """Return the broker with empty topics: other tests of the session may have used them."""
-    wanted = [SALES_TRANSACTIONS, POS_EVENTS]
+    wanted = [SALES_TRANSACTIONS, INVENTORY_UPDATES, POS_EVENTS, DEAD_LETTERS]
     settings_of = read_topic_settings(Mode.LOCAL)
     kafka.delete_topics([topic.name for topic in wanted])
 
@@ -178,6 +183,8 @@ def service(tmp_path: Path) -> Iterator[ServiceProcess]:
             "RETAIL_STREAM_STATE_PARTITIONS": "2",
             "RETAIL_STREAM_TRIGGER_SECONDS": "0.2",
             "RETAIL_STREAM_LATE_MINUTES": "60",
+            # The port may be in use on this machine.
+            "RETAIL_STREAM_HTTP_PORT": "0",
             # A service that lives for seconds is not worth an optimising compiler.
             "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         },

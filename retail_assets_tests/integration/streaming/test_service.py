@@ -86,14 +86,14 @@ def test_figures_are_exact_through_repetitions_nonsense_late_events_and_a_kill(
     ahead = basket(1002, "S001", datetime.now(UTC) + timedelta(days=30))
     newest = basket(1003, "S002", NEWEST + timedelta(minutes=1), kind="void")
     till.sell([repeated, late, too_late, ahead])
-    eventually(lambda: service.total("ahead", "revenue_hourly"), lambda count: count == 1, service.story)
+    eventually(lambda: service.total("ahead", "sales"), lambda count: count == 1, service.story)
     till.sell([newest])
     wait_for(figures_of([*sold, late, newest]), warehouse, service)
     assert service.end(signal.SIGTERM) == 0, service.story()
     assert shown(warehouse) == figures_of([*sold, late, newest])
-    assert service.total("late", "revenue_hourly") == 1
+    assert service.total("late", "sales") == 1
     # The batch that was killed may have been logged before it was killed, and is logged again.
-    assert service.total("refused", "revenue_hourly") >= 2
+    assert service.total("refused", "sales") >= 2
     assert service.lines("service stopped")
 
 
@@ -136,7 +136,7 @@ def test_check_says_what_is_there_and_a_missing_topic_is_one_line(
 
     good = check()
     assert good.returncode == 0, good.stderr
-    assert "has sales-transactions, pos-events" in good.stdout
+    assert "has sales-transactions, inventory-updates, pos-events, dead-letters" in good.stdout
 
     def gone() -> bool:
         try:

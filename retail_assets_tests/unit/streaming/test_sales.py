@@ -1,4 +1,4 @@
-"""What becomes of sales messages: judged, summed by basket, then by store and hour."""
+"""What becomes of sales messages: judged, summed by basket, then by store and hour, and by product and five minutes."""
 
 import json
 from collections.abc import Sequence
@@ -6,12 +6,20 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from retail_assets.contracts.events import SALES_TRANSACTION
 from retail_streaming.events import accepted, judged
-from retail_streaming.revenue import baskets, hourly_revenue
+from retail_streaming.sales import (
+    REVENUE_HOURLY,
+    SALES_VELOCITY,
+    baskets,
+    revenue_hourly,
+    sales_by_time,
+    sales_velocity,
+)
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
@@ -39,8 +47,11 @@ def basket(number: int, *, at: datetime = NOON, **changes: Any) -> dict[str, Any
 
 
 def summed(spark: SparkSession, messages: Sequence[dict[str, Any] | bytes]) -> DataFrame:
-    values = [(message if isinstance(message, bytes) else json.dumps(message).encode(),) for message in messages]
-    frame = spark.createDataFrame(values, "value binary")
+    values = [message if isinstance(message, bytes) else json.dumps(message).encode() for message in messages]
+    frame = spark.createDataFrame(
+        [(value, None, offset) for offset, value in enumerate(values)],
+        "value binary, headers array<struct<key: string, value: binary>>, offset bigint",
+    )
     return baskets(judged(frame, SALES_TRANSACTION, clock_skew_minutes=15, now=F.lit(NOW)))
 
 
@@ -48,11 +59,28 @@ def verdicts(spark: SparkSession, *messages: dict[str, Any] | bytes) -> list[str
     return [row["verdict"] for row in summed(spark, messages).collect()]
 
 
+def changed(spark: SparkSession, *messages: dict[str, Any] | bytes) -> pa.Table:
+    return sales_by_time(accepted(summed(spark, messages))).toArrow()
+
+
 def figures(spark: SparkSession, *messages: dict[str, Any] | bytes) -> Figures:
-    rows = hourly_revenue(accepted(summed(spark, messages))).withColumn("hour", F.date_format("hour_start", "HH:mm"))
+    rows = revenue_hourly(changed(spark, *messages)).select(REVENUE_HOURLY.names).cast(REVENUE_HOURLY)
     return {
-        (row["store_id"], row["hour"]): (str(row["units"]), str(row["revenue"]), row["transactions"])
-        for row in rows.collect()
+        (row["store_id"], f"{row['hour_start']:%H:%M}"): (str(row["units"]), str(row["revenue"]), row["transactions"])
+        for row in rows.to_pylist()
+    }
+
+
+def velocity(spark: SparkSession, *messages: dict[str, Any] | bytes) -> dict[tuple[str, str], tuple[str, str, int]]:
+    """Return the figures by product and beginning of the five minutes."""
+    rows = sales_velocity(changed(spark, *messages)).select(SALES_VELOCITY.names).cast(SALES_VELOCITY)
+    return {
+        (row["product_id"], f"{row['bucket_start']:%H:%M}"): (
+            str(row["units"]),
+            str(row["revenue"]),
+            row["transactions"],
+        )
+        for row in rows.to_pylist()
     }
 
 
@@ -111,3 +139,32 @@ def test_money_is_exact_where_floating_point_is_not(spark: SparkSession) -> None
     cents = [basket(number, lines=[line(quantity=1, unit_price=0.1, discount=0)]) for number in range(300)]
     ((_, revenue, _),) = figures(spark, *cents).values()
     assert Decimal(revenue) == Decimal("30.00")
+
+
+def test_products_are_summed_by_five_minutes_and_all_of_them_are_what_the_hour_says(spark: SparkSession) -> None:
+    messages = [
+        basket(1),
+        basket(2, at=NOON.replace(minute=4, second=59)),
+        basket(3, at=NOON.replace(minute=5), lines=[line(), line(line_no=2, product_id="P2", quantity=1, discount=0)]),
+    ]
+    assert velocity(spark, *messages) == {
+        ("P1", "12:00"): ("4.000", "13.00", 2),
+        ("P1", "12:05"): ("2.000", "6.50", 1),
+        ("P2", "12:05"): ("1.000", "3.50", 1),
+    }
+    assert figures(spark, *messages) == {("S1", "12:00"): ("7.000", "23.00", 3)}
+
+
+def test_a_basket_with_two_lines_of_a_product_is_one_transaction_of_it(spark: SparkSession) -> None:
+    two = basket(1, lines=[line(), line(line_no=2, product_id="P2"), line(line_no=3)])
+    assert velocity(spark, two)["P1", "12:00"] == ("4.000", "13.00", 1)
+
+
+def test_a_product_without_a_name_is_no_basket(spark: SparkSession) -> None:
+    nameless = basket(1, lines=[line(product_id="")])
+    assert velocity(spark, nameless) == {("", "12:00"): ("2.000", "6.50", 1)}
+    assert figures(spark, nameless) == {("S1", "12:00"): ("2.000", "6.50", 1)}
+
+
+def test_returns_count_against_the_products_too(spark: SparkSession) -> None:
+    assert velocity(spark, basket(1), basket(2, kind="return")) == {("P1", "12:00"): ("0.000", "0.00", 2)}

@@ -1,0 +1,136 @@
+"""What becomes of a query that ends: it is started again after a pause, or given up; the other queries go on.
+
+Belongs here: the states of a query, pauses and limits. Does not belong here: why a query ended (`failures`), and
+starting one (`service`).
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final, Generic, Protocol, TypeVar
+
+from retail_streaming.errors import StreamingError, TransientError, UnknownError
+from retail_streaming.logs import log
+
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 300.0
+#: Failures that are older don't count any more.
+WINDOW_SECONDS: Final = 3600.0
+#: A batch that ends well so long after the last failure wipes out all of them.
+CALM_SECONDS: Final = 600.0
+
+
+class State(StrEnum):
+    """How a query is."""
+
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+
+
+class Stream(Protocol):
+    """What is asked of Spark's `StreamingQuery` here."""
+
+    @property
+    def isActive(self) -> bool:  # noqa: N802 -- Spark's name
+        """Whether it runs."""
+
+
+_Running = TypeVar("_Running", bound=Stream)
+
+
+class SupervisedQuery(Generic[_Running]):
+    """One query, from its first start until it is given up.
+
+    Attributes:
+        name: of the query.
+        state: how it is.
+        error: why it isn't running; None while it is.
+        in_order: whether a batch went well, or there was none to run, since the last start.
+        stream: what runs, or ran last; None before the first start.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        begin: Callable[[], _Running],
+        why: Callable[[_Running], StreamingError],
+        *,
+        restarts: int,
+        on_restart: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Say how to run it; `start` does.
+
+        Args:
+            name: of the query.
+            begin: starts it. Raises StreamingError when it can't.
+            why: says why it ended.
+            restarts: how often it may be started again within `WINDOW_SECONDS`.
+            on_restart: called each time that it is started again.
+        """
+        self.name = name
+        self.state = State.RESTARTING
+        self.error: StreamingError | None = None
+        self.in_order = False
+        self.stream: _Running | None = None
+        self._begin = begin
+        self._why = why
+        self._limit = restarts
+        self._on_restart = on_restart
+        self._failures: deque[float] = deque()
+        self._start_at = 0.0
+
+    def start(self, now: float) -> None:
+        """Start it. What goes wrong with that is a failure like any other.
+
+        Args:
+            now: of a clock that is never set.
+        """
+        self.in_order = False
+        try:
+            self.stream = self._begin()
+        except StreamingError as error:
+            self._failed(error, now)
+        else:
+            self.state, self.error = State.RUNNING, None
+
+    def look(self, now: float) -> None:
+        """See to it that it runs; to be called several times a second. Doesn't wait."""
+        if self.state is State.RUNNING and self.stream is not None and not self.stream.isActive:
+            self._failed(self._why(self.stream), now)
+        elif self.state is State.RESTARTING and now >= self._start_at:
+            self._on_restart()
+            self.start(now)
+
+    def went_well(self, now: float) -> None:
+        """Take note that a batch ended well, or that there was nothing to do."""
+        self.in_order = True
+        if self._failures and now - self._failures[-1] >= CALM_SECONDS:
+            self._failures.clear()
+
+    def _failed(self, error: StreamingError, now: float) -> None:
+        self.error = error
+        while self._failures and now - self._failures[0] > WINDOW_SECONDS:
+            self._failures.popleft()
+        self._failures.append(now)
+        if not isinstance(error, TransientError | UnknownError):
+            self._give_up("it doesn't pass by itself")
+        elif len(self._failures) > self._limit:
+            self._give_up(f"{len(self._failures)} failures within an hour")
+        else:
+            self.state = State.RESTARTING
+            pause = min(FIRST_PAUSE * 2 ** (len(self._failures) - 1), LONGEST_PAUSE)
+            self._start_at = now + pause
+            log(logging.WARNING, "starting query again", query=self.name, error=str(error), pause_seconds=pause)
+
+    def _give_up(self, reason: str) -> None:
+        self.state = State.FAILED
+        log(
+            logging.ERROR,
+            "query failed",
+            query=self.name,
+            error=str(self.error),
+            reason=reason,
+            what_to_do="mend it and start the service again; the query goes on where it was, the others run meanwhile",
+        )
