@@ -16,12 +16,11 @@ import click
 
 from retail_assets.explained import explained
 from retail_assets.settings import load_settings
-from retail_assets.simulate_live import live
+from retail_assets.simulate_live import chosen_scenario, live
 from retail_assets.stopping import stopped_by_signals
 from retail_local.files import locked
 
 _FIELDS_HELP: Final = "instead of the scenario's own"
-_DEFAULT_PRESET: Final = "demo"
 _TABLE_WIDTH: Final = 120
 _LOCK: Final = ".history.lock"
 
@@ -71,8 +70,6 @@ def history(
     **overrides: int | None,
 ) -> None:
     """Write a retailer's history to a lake: the reference tables, every event before the last date, and the truth."""
-    if preset and file:
-        raise click.UsageError("--preset and --scenario exclude each other")
     if state is not None and not state.absolute().parent.is_dir():
         raise click.BadParameter(f"the folder {state.absolute().parent} doesn't exist", param_hint="--state")
     from deltalake.exceptions import DeltaError
@@ -81,17 +78,10 @@ def history(
     from retail_assets.simulator.delta_files import ConcurrentWriteError
     from retail_assets.simulator.lake import HistoryStoppedError, write_history
     from retail_assets.simulator.realism.observation import cause_of
-    from retail_assets.simulator.scenario_file import load_scenario
     from retail_assets.simulator.simulation import simulate as run
 
     uri = lake_uri(lake)
-    scenario = load_scenario(
-        file or preset or _DEFAULT_PRESET,
-        last_date=last_date.date() if last_date else None,
-        # A preset's money is the platform's; baskets in another one would be no facts.
-        currency=None if file else load_settings().currency,
-        **overrides,
-    )
+    scenario = chosen_scenario(preset, file, last_date=last_date.date() if last_date else None, **overrides)
     simulation = run(scenario, workers=workers)
     try:
         with _sole_writer(uri), stopped_by_signals() as stop:

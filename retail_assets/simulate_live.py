@@ -22,7 +22,7 @@ from retail_assets.tenants import tenant_option
 from retail_local.files import locked
 
 if TYPE_CHECKING:
-    from retail_assets.simulator.scenario import DirtRates
+    from retail_assets.simulator.scenario import DirtRates, Scenario
     from retail_assets.simulator.tills.live import LiveStream
     from retail_assets.simulator.tills.live_report import LiveProgress
 
@@ -101,7 +101,6 @@ def live(
     A stopped stream has lost nothing: the same command goes on where it ended, without gap or repetition.
     """
     from retail_assets.contracts.topics import tenant_topics
-    from retail_assets.simulator.scenario_file import load_scenario
     from retail_assets.simulator.simulation import simulate
     from retail_assets.simulator.tills.live import LiveStream, SimulatedDays, by_speed, end_of, stream_name
     from retail_assets.simulator.tills.pacing import ByRate
@@ -110,15 +109,12 @@ def live(
 
     if speed is not None and rate is not None:
         raise click.UsageError("--speed and --rate exclude each other")
-    if preset and file:
-        raise click.UsageError("--preset and --scenario exclude each other")
     if any(number is not None and math.isnan(number) for number in (speed, rate, timeout)):
         raise click.UsageError("--speed, --rate and --timeout should be numbers, not nan")
     if first is not None and until is not None and until <= first:
         raise click.UsageError(f"--until {until} should lie behind --from {first:%Y-%m-%d}")
     settings = load_settings()
-    # A preset's money is the platform's; baskets in another one would be no facts.
-    scenario = load_scenario(file or preset or _DEFAULT_PRESET, currency=None if file else settings.currency)
+    scenario = chosen_scenario(preset, file)
     rates = _rates(scenario.dirt, dirt)
     source = SimulatedDays(simulate(scenario, state=state))
     end = (
@@ -144,6 +140,27 @@ def live(
         click.echo(line)
     if report.stopped:
         click.echo("stopped; the same command goes on from here")
+
+
+def chosen_scenario(preset: str | None, file: Path | None, **overrides: Any) -> "Scenario":
+    """Return the scenario that was asked for by `--preset` or `--scenario`; the preset `demo` by default.
+
+    Args:
+        preset: name of a scenario of the package.
+        file: a scenario of the user's own.
+        overrides: fields instead of the scenario's own.
+
+    Raises:
+        click.UsageError: both were given.
+        ScenarioError: there is none such, or something in it isn't as it should be.
+    """
+    from retail_assets.simulator.scenario_file import load_scenario
+
+    if preset and file:
+        raise click.UsageError("--preset and --scenario exclude each other")
+    # A preset's money is the platform's; baskets in another one would be no facts.
+    currency = None if file else load_settings().currency
+    return load_scenario(file or preset or _DEFAULT_PRESET, currency=currency, **overrides)
 
 
 def _rates(scenarios: "DirtRates", wishes: tuple[str, ...]) -> "DirtRates":

@@ -4,7 +4,6 @@ Belongs here: what is measured in which order, and the report. Does not belong h
 (`batch_features`, `batch_days`, `batch_import`).
 """
 
-import json
 import os
 import tempfile
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from retail_assets.bench.apart import measure_apart
 from retail_assets.bench.batch_days import LAST_DATE, make_history, measure_days
 from retail_assets.bench.batch_features import in_polars, make_daily_sales, on_spark
 from retail_assets.bench.batch_import import import_file, make_file
-from retail_assets.bench.report import describe_machine, write_report
+from retail_assets.bench.report import describe_machine, publish
 from retail_assets.settings import Settings, settings_of_children
 
 REPORT_NAME: Final = "bench_batch.json"
@@ -74,11 +73,7 @@ def run_batch_bench(settings: Settings, sizes: Sizes, parts: tuple[str, ...], *,
             report["import"] = _import(lake, console)
         if "days" in parts:
             report |= _days(Path(os.path.realpath(folder)), sizes, console)
-    path = settings.var_dir / "reports" / REPORT_NAME
-    write_report(path, report)
-    if as_json:
-        print(json.dumps(report, indent=2))
-    console.print(f"Report: {path}")
+    publish(settings, REPORT_NAME, report, console, as_json=as_json)
     return report
 
 

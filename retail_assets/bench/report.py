@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from rich.console import Console
 
 from retail_assets.settings import Settings
 from retail_local.java import find_java
@@ -54,6 +55,23 @@ def describe_machine(settings: Settings) -> Machine:
         java=find_java(settings).text,
         load_before=round(psutil.getloadavg()[0], 2),
     )
+
+
+def publish(settings: Settings, name: str, report: Mapping[str, Any], console: Console, *, as_json: bool) -> None:
+    """Write a report into the folder of reports, and say where it is.
+
+    Args:
+        settings: say where reports go.
+        name: of the file.
+        report: plain values.
+        console: for what people read.
+        as_json: print the report as JSON as well, alone on standard output.
+    """
+    path = settings.var_dir / "reports" / name
+    write_report(path, report)
+    if as_json:
+        print(json.dumps(report, indent=2))
+    console.print(f"Report: {path}")
 
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:

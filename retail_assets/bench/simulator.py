@@ -4,25 +4,20 @@ Belongs here: which retailers are measured, the report, and what a whole chain w
 belong here: the measurements themselves (`simulator_history`, `simulator_live`).
 """
 
-import json
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
-from retail_assets.bench.report import describe_machine, write_report
+from retail_assets.bench.own_stack import own_stack
+from retail_assets.bench.report import describe_machine, publish
 from retail_assets.bench.simulator_history import HistoryFigures, bench_history
 from retail_assets.bench.simulator_live import LiveBench, bench_live
 from retail_assets.settings import Settings
 from retail_assets.simulator.scenario_file import load_scenario
 from retail_local import jars
-from retail_local.ports import free_ports
-from retail_local.stack import Stack
 
 REPORT_NAME: Final = "bench_simulator.json"
 #: The retailer whose history is made: large enough that its arrays, not the start of processes, decide.
@@ -112,7 +107,7 @@ def run_simulator_bench(settings: Settings, sizes: Sizes, *, as_json: bool) -> S
     # The broker's tools are only needed for this.
     jars.fetch(settings, ["kafka-perf"], on_progress=lambda text: console.print(f"  [dim]{text}[/dim]"))
     quarter, whole, lake_bytes = _measure_history(sizes, console)
-    with _broker(settings) as own:
+    with own_stack(settings, ["kafka"]) as own:
         console.print(f"live tills: {sizes.live_days} days to a broker, then kafka-producer-perf-test")
         live = bench_live(own, days=sizes.live_days)
     report = SimulatorReport(
@@ -127,13 +122,9 @@ def run_simulator_bench(settings: Settings, sizes: Sizes, *, as_json: bool) -> S
         live=asdict(live),
         chain=asdict(plan_chain(whole, lake_bytes)),
     )
-    path = settings.var_dir / "reports" / REPORT_NAME
-    write_report(path, asdict(report))
-    if as_json:
-        print(json.dumps(asdict(report), indent=2))
-    else:
+    if not as_json:
         _show(console, whole, quarter, live, plan_chain(whole, lake_bytes))
-    console.print(f"Report: {path}")
+    publish(settings, REPORT_NAME, asdict(report), console, as_json=as_json)
     return report
 
 
@@ -165,26 +156,6 @@ def _measure_history(sizes: Sizes, console: Console) -> tuple[HistoryFigures, Hi
         whole = bench_history(whole_scenario, sizes.workers, Path(folder).as_uri())
         written = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     return quarter, whole, written
-
-
-@contextmanager
-def _broker(settings: Settings) -> Iterator[Settings]:
-    port, controller_port = free_ports(2)
-    with tempfile.TemporaryDirectory(prefix="retail-bench-") as folder:
-        own = settings.model_copy(
-            update={
-                "var_dir": Path(os.path.realpath(folder)) / "var",
-                "kafka_bootstrap_servers": "",
-                "kafka_port": port,
-                "kafka_controller_port": controller_port,
-            }
-        )
-        stack = Stack(own)
-        try:
-            stack.up(["kafka"])
-            yield own
-        finally:
-            stack.down()
 
 
 def _show(console: Console, whole: HistoryFigures, quarter: HistoryFigures, live: LiveBench, chain: ChainPlan) -> None:

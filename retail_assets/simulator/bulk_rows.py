@@ -25,7 +25,8 @@ def _as(array: pa.Array, target: pa.DataType) -> pa.Array:
     """Cast an array, rebuilding lists and records: Arrow won't cast a field that may be null to one that may not."""
     if pa.types.is_list(target):
         offsets = pc.subtract(array.offsets, array.offsets[0]).cast(pa.int32())
-        return pa.ListArray.from_arrays(offsets, _as(array.flatten(), target.value_type), type=target)
+        values = _as(array.flatten(), target.value_type)
+        return pa.ListArray.from_arrays(offsets, values, type=target, mask=array.is_null())
     if pa.types.is_struct(target):
         fields = [target.field(index) for index in range(target.num_fields)]
         return pa.StructArray.from_arrays([_as(array.field(f.name), f.type) for f in fields], fields=fields)
@@ -53,5 +54,6 @@ def with_envelope(events: pl.DataFrame, topic: Topic, offset: int, ingested_at: 
         "event_date": occurred.dt.date(),
         "rejection": pl.lit(None),
         "raw_value": pl.lit(None),
+        "raw_headers": pl.lit(None),
     }
     return events.with_columns(**{name: value.cast(envelope[name]) for name, value in values.items()})

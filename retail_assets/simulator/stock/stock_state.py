@@ -29,7 +29,7 @@ _DAMAGED: Final = (
     ValueError,
     TypeError,
     EOFError,
-    NotImplementedError,
+    RuntimeError,  # for a file that seems to be encrypted, or packed in a way that nobody knows
     zipfile.BadZipFile,
     zlib.error,
 )

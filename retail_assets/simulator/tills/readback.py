@@ -12,6 +12,7 @@ from typing import Any, Final, Self, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from retail_assets.contracts.letters import HEADER_REPLAY_OF
 from retail_assets.simulator.tills.messages import HEADER_PRODUCER, HEADER_SEQUENCE
 from retail_assets.simulator.tills.producers import ProducerError, count_partitions, error_text
 
@@ -174,10 +175,13 @@ class TopicReader:
 
 
 def sequence_of(headers: Any, producer: bytes) -> int | None:
-    """Return the running number of a message of this producer; None for foreign and corrupt ones."""
+    """Return the running number of a message of this producer; None for foreign and corrupt ones, and for replays.
+
+    A dead letter that was replayed has the headers of the message that it was, but is another one, in another place.
+    """
     found = dict(headers or ())
     sequence = found.get(HEADER_SEQUENCE)
-    if found.get(HEADER_PRODUCER) != producer or not isinstance(sequence, bytes):
+    if found.get(HEADER_PRODUCER) != producer or HEADER_REPLAY_OF in found or not isinstance(sequence, bytes):
         return None
     if not sequence.isdigit() or len(sequence) > _SEQUENCE_DIGITS:
         return None

@@ -173,10 +173,12 @@ def test_a_state_of_another_scenario_or_time_is_refused(tmp_path: Path) -> None:
         simulate(shop(4), state=saved)
     whole = saved.read_bytes()
     middle = whole.index(b"0/on_hand.npy") + 200
-    wrong_method = whole.rindex(b"PK\x01\x02") + 10
+    entry = whole.rindex(b"PK\x01\x02")
+    encrypted, wrong_method = entry + 8, entry + 10
     damaged = [
         *(whole[:end] for end in range(0, len(whole), len(whole) // 20)),
         *(whole[:at] + bytes([whole[at] ^ 0xFF]) * 50 + whole[at + 50 :] for at in (middle, middle + 400)),
+        whole[:encrypted] + bytes([whole[encrypted] ^ 1]) + whole[encrypted + 1 :],
         whole[:wrong_method] + b"\x7f" + whole[wrong_method + 1 :],
     ]
     for content in damaged:

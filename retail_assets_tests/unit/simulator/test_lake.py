@@ -85,7 +85,7 @@ def test_bulk_rows_say_where_they_would_have_come_from(root: str, table: Table) 
     assert (rows["event_date"] == rows["occurred_at"].dt.date()).all()
     assert (rows["produced_at"] == rows["occurred_at"]).all()
     assert (rows["ingested_at"] > rows["occurred_at"]).all()
-    assert rows["rejection"].null_count() == rows["raw_value"].null_count() == rows.height
+    assert all(rows[name].null_count() == rows.height for name in ("rejection", "raw_value", "raw_headers"))
     assert DeltaTable(f"{root}/{table.path}").metadata().partition_columns == ["event_date"]
 
 
@@ -119,6 +119,7 @@ def test_rows_from_kafka_are_left_alone(tmp_path: Path, written: Simulation, *, 
         "event_date": datetime(2026, 4, 1, tzinfo=UTC).date(),
         "rejection": "not JSON",
         "raw_value": b"\xff",
+        "raw_headers": [{"key": "trace", "value": b"\xfe"}],
     }
     declared = pa.schema([field.with_nullable(nullable or field.nullable) for field in schema])
     from_kafka = pa.Table.from_pylist([row], schema=declared)

@@ -44,10 +44,11 @@ def test_a_key_always_has_the_same_partition() -> None:
         ([("producer", b"me"), ("sequence", b"9" * 5_000)], None),
         ([("producer", b"me"), ("sequence", None)], None),
         ([("producer", b"me")], None),
+        ([("producer", b"me"), ("sequence", b"12"), ("replay_of", b"pos-events-0-17")], None),
         (None, None),
     ],
 )
-def test_only_whole_numbers_of_the_same_producer_count(headers: object, expected: int | None) -> None:
+def test_only_whole_numbers_of_the_same_producer_count_and_no_replays(headers: object, expected: int | None) -> None:
     assert sequence_of(headers, b"me") == expected
 
 
