@@ -18,6 +18,7 @@ from retail_assets.assets.sources import source_specs
 from retail_assets.checks.balance import balance_checks
 from retail_assets.checks.contracts import contract_checks
 from retail_assets.checks.losses import losses_checks
+from retail_assets.checks.reconciliation import reconciliation_checks
 from retail_assets.checks.statistical import statistical_checks
 from retail_assets.checks.unknown import known_products_and_stores
 from retail_assets.io_managers.clickhouse import ClickHouseIOManager
@@ -32,6 +33,7 @@ from retail_assets.sensors.decision import BatchRule
 from retail_assets.sensors.kafka import IngestRule, kafka_sensors
 from retail_assets.sensors.late_events import late_events_sensor
 from retail_assets.sensors.quality_results import quality_results_sensor
+from retail_assets.sensors.real_time import real_time_sensor
 from retail_assets.settings import Mode, Settings, get_settings
 
 
@@ -78,6 +80,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             *contract_checks(),
             *balance_checks(),
             *losses_checks(),
+            *reconciliation_checks(),
             known_products_and_stores,
             *statistical_checks(),
         ],
@@ -94,6 +97,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
                 live=settings.mode is not Mode.LOCAL,
             ),
             quality_results_sensor(),
+            real_time_sensor(),
             late_events_sensor(jobs.daily_etl, own_zone=settings.time_zone, live=settings.mode is not Mode.LOCAL),
         ],
         resources={**build_resources(settings), **(resource_overrides or {})},

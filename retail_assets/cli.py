@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from retail_assets import __version__
+from retail_assets.dead_letters import dead_letters
 from retail_assets.explained import explained
 from retail_assets.import_data import import_data
 from retail_assets.run_jobs import run
@@ -217,7 +218,46 @@ def bench_batch(stores: int, products: int, days: int, repeats: int, parts: tupl
     run_batch_bench(load_settings(), Sizes(stores, products, days, repeats), parts or PARTS, as_json=as_json)
 
 
-for _command in (local.up, local.down, local.status, local.doctor, local.logs, local.jars, import_data, run, simulate):
+@bench.command("streaming")
+@click.option("--rate", type=click.IntRange(min=1), default=1_000, show_default=True, help="Messages a second.")
+@click.option("--seconds", type=click.IntRange(min=10), default=300, show_default=True, help="How long, for latency.")
+@click.option(
+    "--step-seconds", type=click.IntRange(min=10), default=60, show_default=True, help="How long at each rate."
+)
+@click.option("--backlog", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="Messages that wait.")
+@click.option("--week-days", type=click.IntRange(1, 60), default=7, show_default=True, help="Days of the long stream.")
+@click.option(
+    "--speed", type=click.FloatRange(min=1), default=3_600, show_default=True, help="Its seconds in a second."
+)
+@click.option(
+    "--only",
+    "parts",
+    multiple=True,
+    type=click.Choice(["latency", "sustained", "catch-up", "week"]),
+    help="This measurement alone; can be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else.")
+@explained
+def bench_streaming(
+    rate: int,
+    seconds: int,
+    step_seconds: int,
+    backlog: int,
+    week_days: int,
+    speed: float,
+    parts: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Measure the streaming service on a real broker and warehouse: latency, rates, a backlog and a week's state."""
+    from retail_assets.bench.streaming import PARTS, Sizes, run_streaming_bench
+
+    sizes = Sizes(rate, seconds, step_seconds, backlog, week_days, speed)
+    run_streaming_bench(load_settings(), sizes, parts or PARTS, as_json=as_json)
+
+
+for _command in (local.up, local.down, local.status, local.doctor, local.logs, local.jars):
+    main.add_command(_command)
+for _command in (dead_letters, import_data, run, simulate):
     main.add_command(_command)
 
 

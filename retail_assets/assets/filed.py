@@ -5,6 +5,8 @@ judging them. Does not belong here: under which date an event is filed and which
 trusted (`domain.trust`).
 """
 
+from collections.abc import Callable
+
 import polars as pl
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
@@ -37,8 +39,7 @@ def filed_baskets(spark: SparkResource, lake: LakeResource, made: Coverage, stor
         One row per line: columns `LINES` and `is_repeat`.
     """
 
-    def lines() -> SparkFrame:
-        events = _filed(spark, lake, RAW_SALES_TRANSACTIONS, SALES_TRANSACTION, made, stores)
+    def lines(events: SparkFrame) -> SparkFrame:
         is_foreign = ~F.upper("currency").isin("", get_settings().currency)
         events = events.withColumn("event_reason", F.coalesce("event_reason", F.when(is_foreign, FOREIGN_CURRENCY)))
         exploded = events.withColumn("line", F.explode("lines"))
@@ -50,7 +51,7 @@ def filed_baskets(spark: SparkResource, lake: LakeResource, made: Coverage, stor
             .select(*(column.name for column in LINES), "is_repeat")
         )
 
-    return spark.shared(f"lines of {lake.uri(RAW_SALES_TRANSACTIONS.path)}: {made.text()}", lines)
+    return _filed(spark, lake, RAW_SALES_TRANSACTIONS, SALES_TRANSACTION, made, stores, lines)
 
 
 def filed_movements(spark: SparkResource, lake: LakeResource, made: Coverage, stores: pl.DataFrame) -> SparkFrame:
@@ -66,11 +67,10 @@ def filed_movements(spark: SparkResource, lake: LakeResource, made: Coverage, st
         One row per movement: columns `MOVEMENTS` and `is_repeat`.
     """
 
-    def movements() -> SparkFrame:
-        events = _filed(spark, lake, RAW_INVENTORY_UPDATES, INVENTORY_UPDATE, made, stores)
+    def movements(events: SparkFrame) -> SparkFrame:
         return events.select(*(column.name for column in MOVEMENTS), "is_repeat")
 
-    return spark.shared(f"movements of {lake.uri(RAW_INVENTORY_UPDATES.path)}: {made.text()}", movements)
+    return _filed(spark, lake, RAW_INVENTORY_UPDATES, INVENTORY_UPDATE, made, stores, movements)
 
 
 def _filed(
@@ -80,9 +80,15 @@ def _filed(
     schema: EventSchema,
     made: Coverage,
     stores: pl.DataFrame,
+    shaped: Callable[[SparkFrame], SparkFrame],
 ) -> SparkFrame:
-    rows = read_table(spark.spark_session, lake, raw).where(made.condition)
-    return filed_events(rows, stores, DateWindow(made.first, made.last), schema, Clock.of(limits()))
+    """Return the events of a raw table under their business dates, shaped; read once in a run."""
+
+    def filed() -> SparkFrame:
+        rows = read_table(spark.spark_session, lake, raw).where(made.condition)
+        return shaped(filed_events(rows, stores, DateWindow(made.first, made.last), schema, Clock.of(limits())))
+
+    return spark.shared(f"{shaped.__name__} of {lake.uri(raw.path)}: {made.text()}", filed)
 
 
 def once_each(events: SparkFrame) -> SparkFrame:

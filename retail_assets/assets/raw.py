@@ -4,6 +4,8 @@ The table says which offsets it holds (`resources.progress`), so a run that dies
 duplicate. Does not belong here: cleansing (core).
 """
 
+from collections.abc import Iterator
+
 import dagster as dg
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import SparkSession
@@ -11,8 +13,9 @@ from pyspark.sql import functions as F
 
 from retail_assets.assets.common import POOL_INGEST, lake_asset
 from retail_assets.assets.sources import topic_key
-from retail_assets.contracts.decoding import decode_json, event_fields, plausible_time, rejection
+from retail_assets.contracts.decoding import decode, event_fields, header, plausible_time, rejection
 from retail_assets.contracts.events import HEADER_PRODUCED_AT
+from retail_assets.contracts.letters import letter_columns
 from retail_assets.contracts.tables import BULK_PARTITION, RAW_DEAD_LETTERS, Table, raw_table
 from retail_assets.contracts.topics import DEAD_LETTERS, EVENT_TOPICS, Topic
 from retail_assets.io_managers.delta import contract_frame, read_table, row_counts
@@ -63,20 +66,20 @@ def read_topic(spark: SparkSession, bootstrap_servers: str, span: OffsetRange) -
 
 def decoded(messages: SparkFrame, topic: Topic, table: Table) -> SparkFrame:
     """Turn messages into rows of the topic's raw table; refused ones keep their bytes and get a reason."""
-    # Null where no header says it: under ANSI mode an index beyond the end would fail the whole range.
-    produced_at = F.get(F.filter("headers", lambda header: header["key"] == HEADER_PRODUCED_AT), 0)["value"]
-    parsed = messages.withColumn("event", decode_json(F.col("value"), topic.schema)).withColumn(
-        "rejection", rejection(F.col("event"), topic.schema)
+    headers = F.col("headers")
+    parsed = messages.withColumn("event", decode(F.col("value"), headers, topic.schema)).withColumn(
+        "rejection", rejection(F.col("event"), headers, topic.schema)
     )
     refused = F.col("rejection").isNotNull()
     rows = parsed.select(
         F.col("topic").alias("kafka_topic"),
         F.col("partition").alias("kafka_partition"),
         F.col("offset").alias("kafka_offset"),
-        plausible_time(produced_at.cast("string").try_cast("bigint")).alias("produced_at"),
+        plausible_time(header(headers, HEADER_PRODUCED_AT).try_cast("bigint")).alias("produced_at"),
         F.current_timestamp().alias("ingested_at"),
         "rejection",
         F.when(refused, F.col("value")).alias("raw_value"),
+        F.when(refused, headers).alias("raw_headers"),
         *[
             F.when(~refused, field).alias(column.name)
             for field, column in zip(event_fields(F.col("event"), topic.schema), topic.schema.columns, strict=True)
@@ -225,26 +228,44 @@ def dead_letters(
     for frame in refused[1:]:
         letters = letters.unionByName(frame)
     known = read_table(session, lake, RAW_DEAD_LETTERS).select(*RAW_DEAD_LETTERS.grain)
-    fresh = letters.join(known, list(RAW_DEAD_LETTERS.grain), "left_anti")
-    sent = kafka.send(
-        kafka.name_of(DEAD_LETTERS),
-        (
-            Letter(
-                key=f"{row.kafka_topic}-{row.kafka_partition}-{row.kafka_offset}".encode(),
-                # Null would be a tombstone, and the compacted topic would forget the letter.
-                value=b"" if row.raw_value is None else bytes(row.raw_value),
-                headers=[
-                    ("reason", row.rejection.encode()),
-                    ("topic", row.kafka_topic.encode()),
-                    ("partition", str(row.kafka_partition).encode()),
-                    ("offset", str(row.kafka_offset).encode()),
-                ],
-            )
-            for row in fresh.toLocalIterator()
-        ),
-    )
-    context.log.info("sent %d dead letters to %s", sent, kafka.name_of(DEAD_LETTERS))
+    fresh = letters.join(known, list(RAW_DEAD_LETTERS.grain), "left_anti").select(*letter_columns("raw_headers"))
+    name = kafka.name_of(DEAD_LETTERS)
+    sent = kafka.send(name, _unanswered(fresh, kafka, name))
+    context.log.info("sent %d dead letters to %s", sent, name)
     return letters
+
+
+def _unanswered(fresh: SparkFrame, kafka: KafkaResource, topic: str) -> Iterator[Letter]:
+    """Yield the letters to send: not those that somebody has replayed already, of which the topic has a tombstone.
+
+    The streaming service may have sent them long before a run collects them. Tombstones stay for a day at least.
+
+    Args:
+        fresh: `letter_columns` of the letters. If there are none, nobody is asked.
+        kafka: where the topic is.
+        topic: of the dead letters, by its name on the broker.
+
+    Raises:
+        BrokerError: the broker is away or has no such topic.
+    """
+    answered: set[str] | None = None
+    for row in fresh.toLocalIterator():
+        if answered is None:
+            kafka.state(topic)
+            answered = _tombstones(fresh.sparkSession, kafka.bootstrap_servers, topic)
+        if row.key not in answered:
+            yield Letter(row.key.encode(), bytes(row.value), [(one.key, bytes(one.value)) for one in row.headers])
+
+
+def _tombstones(spark: SparkSession, bootstrap_servers: str, topic: str) -> set[str]:
+    everything = (
+        spark.read.format("kafka")
+        .option("kafka.bootstrap.servers", bootstrap_servers)
+        .option("subscribe", topic)
+        .option("startingOffsets", "earliest")
+        .load()
+    )
+    return {row.key for row in everything.where(F.col("value").isNull()).select(F.col("key").cast("string")).collect()}
 
 
 def raw_assets() -> list[dg.AssetsDefinition]:

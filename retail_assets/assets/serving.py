@@ -10,7 +10,7 @@ import dagster as dg
 
 from retail_assets.assets.common import OWNERS, column_lineage, from_where
 from retail_assets.contracts.lineage import LINEAGE
-from retail_assets.contracts.lineage.real_time import REAL_TIME
+from retail_assets.contracts.lineage.real_time import FROM_MESSAGES, REAL_TIME
 from retail_assets.contracts.origins import Lineage, Origin
 from retail_assets.resources.warehouse_schema import View, documented_columns, documented_tables, documented_views
 
@@ -75,7 +75,10 @@ def _view_spec(name: str, view: View) -> dg.AssetSpec:
 
 def _table_spec(layer: str, name: str, writer: str, kinds: set[str], lineage: Lineage) -> dg.AssetSpec:
     """Return a table that something outside of the graph writes; `writer` is said of it after the DDL's own words."""
-    upstream = sorted({origin.table for origins in lineage.values() for origin in origins})
+    path = f"{layer}/{name}"
+    upstream = sorted(
+        {origin.table for origins in lineage.values() for origin in origins} | {*FROM_MESSAGES.get(path, ())}
+    )
     return dg.AssetSpec(
         key=dg.AssetKey([layer, name]),
         group_name=layer,

@@ -4,13 +4,26 @@ Serves the batch reader and the streaming service alike, so that both refuse the
 Does not belong here: what happens to a refused message.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from pyspark.sql.avro.functions import from_avro
 
-from retail_assets.contracts.events import EARLIEST_MS, GREATEST_LINE_VALUE, LATEST_MS, EventSchema
+from retail_assets.contracts.events import (
+    CONTENT_AVRO,
+    CONTENT_JSON,
+    EARLIEST_MS,
+    GREATEST_LINE_VALUE,
+    HEADER_CONTENT_TYPE,
+    HEADER_SCHEMA,
+    HEADER_SCHEMA_VERSION,
+    LATEST_MS,
+    EventSchema,
+    avro_schema,
+)
 from retail_assets.contracts.types import TIMESTAMP, Column, ListType, spark_type
 
 if TYPE_CHECKING:
@@ -24,30 +37,74 @@ def _wire_type(column: Column) -> T.DataType:
     return T.LongType() if column.type == TIMESTAMP else spark_type(column.type)
 
 
-def decode_json(value: "SparkColumn", schema: EventSchema) -> "SparkColumn":
-    """Parse a message's bytes.
+def decode(value: "SparkColumn", headers: "SparkColumn", schema: EventSchema) -> "SparkColumn":
+    """Read a message's bytes as its headers say: Avro's binary form or, where nothing else is said, JSON.
 
     Args:
         value: the binary value of the message.
+        headers: as Spark's Kafka source gives them; null where there are none.
         schema: what it should be.
 
     Returns:
         A struct of the wire fields, for `rejection` and `event_fields`. Fields that the contract doesn't know are left
-        out; a field of the wrong type is null.
+        out; a field of the wrong type is null. Null where nothing can be read.
     """
+    is_avro = header(headers, HEADER_CONTENT_TYPE) == CONTENT_AVRO
+    return F.when(is_avro, _from_avro(value, schema)).otherwise(_from_json(value, schema))
+
+
+def header(headers: "SparkColumn", name: str) -> "SparkColumn":
+    """Return the text of a message's header; null where it isn't there, and the first where it is there twice."""
+    # `get`, since under ANSI mode an index beyond the end would fail the whole batch.
+    return F.get(F.filter(headers, lambda one: one["key"] == name), 0)["value"].cast("string")
+
+
+def _from_json(value: "SparkColumn", schema: EventSchema) -> "SparkColumn":
     wire = T.StructType([T.StructField(column.name, _wire_type(column)) for column in schema.columns])
     wire = wire.add(_CORRUPT, T.StringType())
     return F.from_json(value.cast("string"), wire, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT})
 
 
-def rejection(decoded: "SparkColumn", schema: EventSchema) -> "SparkColumn":
-    """Say why the contract refuses a decoded message.
+def _from_avro(value: "SparkColumn", schema: EventSchema) -> "SparkColumn":
+    """Read Avro into the same struct as JSON: times as epoch milliseconds, and a place for what was corrupt."""
+    written = json.loads(json.dumps(avro_schema(schema.name)))
+    for field in written["fields"]:
+        if isinstance(field["type"], dict) and field["type"].get("logicalType") == "timestamp-millis":
+            field["type"] = "long"
+    corrupt = {"name": _CORRUPT, "type": ["null", "string"], "default": None}
+    read = {**written, "fields": [*written["fields"], corrupt]}
+    return from_avro(value, json.dumps(written), {"mode": "PERMISSIVE", "avroSchema": json.dumps(read)})
+
+
+def rejection(decoded: "SparkColumn", headers: "SparkColumn", schema: EventSchema) -> "SparkColumn":
+    """Say why the contract refuses a message.
+
+    Args:
+        decoded: what `decode` made of it.
+        headers: the same that it was decoded by.
+        schema: what it should be.
 
     Returns:
-        One sentence that names the field, or null where the message is accepted.
+        One sentence that names the field or header, or null where the message is accepted. There are as many sentences
+        as the contract has rules, whatever the messages say, so they can be counted by.
     """
+    content_type = header(headers, HEADER_CONTENT_TYPE)
     nothing = F.coalesce(*[decoded[column.name].cast("string") for column in schema.columns]).isNull()
-    reasons = F.when(decoded.isNull() | nothing, F.lit("not a JSON object with any known field"))
+    unreadable = decoded.isNull() | nothing
+    reasons = (
+        # A header that isn't there says nothing against the message.
+        F.when(header(headers, HEADER_SCHEMA) != schema.name, f"the header {HEADER_SCHEMA} is not {schema.name}")
+        .when(
+            header(headers, HEADER_SCHEMA_VERSION) != str(schema.version),
+            f"the header {HEADER_SCHEMA_VERSION} is not {schema.version}",
+        )
+        .when(
+            ~content_type.isin(CONTENT_JSON, CONTENT_AVRO),
+            f"the header {HEADER_CONTENT_TYPE} is neither {CONTENT_JSON} nor {CONTENT_AVRO}",
+        )
+        .when(unreadable & (content_type == CONTENT_AVRO), "not an Avro record of this schema")
+        .when(unreadable, "not a JSON object with any known field")
+    )
     for column in schema.columns:
         field = decoded[column.name]
         lists = _wrong_lists(field, column) if isinstance(column.type, ListType) else ()

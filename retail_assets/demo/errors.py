@@ -7,6 +7,7 @@ from retail_assets.imports.errors import ImportRefusedError
 from retail_assets.pipeline import NothingToRunError
 from retail_assets.resources.clickhouse import WarehouseError
 from retail_assets.resources.kafka import BrokerError
+from retail_assets.resources.letters import LetterError
 from retail_assets.resources.migrations import MigrationError
 from retail_assets.resources.offsets import TopicResetError
 from retail_assets.resources.progress import ConcurrentIngestError
@@ -33,6 +34,7 @@ EXPLAINED: Final = (
     DemoError,
     ImportRefusedError,
     LaunchError,
+    LetterError,
     MigrationError,
     NothingToRunError,
     ObservationError,

@@ -358,15 +358,15 @@ def public_holidays(country: str | None, years: range) -> dict[date, str]:
     if country is None:
         return {}
     code, _, part = country.upper().partition("-")
-    try:
-        # Without a language the names would follow the machine's, and so would the tables.
-        language = holidays.country_holidays(code).default_language
-        return dict(holidays.country_holidays(code, subdiv=part or None, years=years, language=language).items())
-    except NotImplementedError:
+    known = holidays.list_supported_countries(include_aliases=True)
+    if code not in known or (part and part not in known[code]):
         raise ImportRefusedError(
             f"--country {country}: its holidays aren't known; give a code such as DE or DE-BY, or `none` and your own "
             "holidays with --events"
-        ) from None
+        )
+    # Without a language the names would follow the machine's, and so would the tables.
+    language = holidays.country_holidays(code).default_language
+    return dict(holidays.country_holidays(code, subdiv=part or None, years=years, language=language).items())
 
 
 def promotions(

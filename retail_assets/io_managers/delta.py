@@ -56,10 +56,15 @@ def contract_frame(frame: SparkFrame, table: Table) -> SparkFrame:
 
 
 def read_table(spark: SparkSession, lake: LakeResource, table: Table) -> SparkFrame:
-    """Return a table of the lake as a lazy Spark frame; without rows where it was never written."""
+    """Return a table of the lake as a lazy Spark frame; without rows where it was never written.
+
+    Columns that may be null, and that a table of an earlier release lacks, are null.
+    """
     if lake.delta(table) is None:
         return spark.createDataFrame([], spark_schema(table.columns))
-    return spark.read.format("delta").load(lake.uri(table.path))
+    frame = spark.read.format("delta").load(lake.uri(table.path))
+    lacking = [column for column in table.columns if column.nullable and column.name not in frame.columns]
+    return frame.withColumns({one.name: F.lit(None).cast(spark_type(one.type)) for one in lacking})
 
 
 class SparkDeltaIOManager(dg.ConfigurableIOManager):

@@ -58,6 +58,15 @@ def read_coverage(delta: DeltaTable) -> list[Coverage]:
     return [cover for _, cover in _covers(delta)]
 
 
+def made_at(delta: DeltaTable) -> dict[date, datetime]:
+    """Return when each day of a core table was last made, UTC; of days that `carry_coverage` told of, when it did."""
+    made: dict[date, datetime] = {}
+    for at, cover in _covers(delta):
+        for offset in range((cover.last - cover.first).days + 1):
+            made.setdefault(cover.first + timedelta(days=offset), at)
+    return made
+
+
 def carry_coverage(delta: DeltaTable, written: set[date], before: datetime) -> bool:
     """Say again what the table's days were made from, if a commit that says it is old: a log is cleaned of old commits.
 

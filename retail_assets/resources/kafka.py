@@ -41,10 +41,27 @@ class TopicMissingError(BrokerError):
 
 
 @dataclass(frozen=True)
-class Letter:
-    """One message to send: key, value and headers in bytes."""
+class Received:
+    """One message as the broker has it.
 
-    key: bytes
+    Attributes:
+        key: None where it has none.
+        value: None for a tombstone.
+        headers: by name, in order; a name may come twice.
+        at: when it was stamped, by its producer or by the broker.
+    """
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One message to send: key, value and headers in bytes. Without a key it goes to any partition."""
+
+    key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]]
 
@@ -146,6 +163,38 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                     if (consumer.position(handle, timeout_ms=_POLL_MS) or 0) >= end:
                         del ends[handle]
         return datetime.fromtimestamp(min(stamps) / 1000, tz=UTC) if stamps and min(stamps) >= 0 else None
+
+    def messages(self, topic: str) -> Iterator[Received]:
+        """Yield all messages that a topic holds now, each partition's in order. For small topics.
+
+        Raises:
+            BrokerError: the broker is away or has no such topic, or gave nothing for `timeout_s`.
+        """
+        state = self.state(topic)
+        with self._errors(), self._client(KafkaConsumer, self.timeout_s, enable_auto_commit=False) as consumer:
+            ends = {TopicPartition(topic, partition): end for partition, end in state.end.items()}
+            consumer.assign(list(ends))
+            for partition, first in state.first.items():
+                consumer.seek(TopicPartition(topic, partition), first)
+            deadline = time.monotonic() + self.timeout_s
+            while self._behind(consumer, ends):
+                batches = consumer.poll(timeout_ms=_POLL_MS)
+                if batches:
+                    deadline = time.monotonic() + self.timeout_s
+                elif time.monotonic() >= deadline:
+                    raise BrokerError(
+                        f"the Kafka broker at {self.bootstrap_servers} tells offsets, but gave no message of {topic} "
+                        f"within {self.timeout_s:.0f} s; try again"
+                    )
+                for handle, batch in batches.items():
+                    for one in batch:
+                        if one.offset < ends[handle]:
+                            yield Received(one.key, one.value, _headers(one.headers), _time(one.timestamp))
+
+    @staticmethod
+    def _behind(consumer: KafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
+        # By position, not by count: compaction and transactions leave offsets without a message.
+        return any((consumer.position(handle, timeout_ms=_POLL_MS) or 0) < end for handle, end in ends.items())
 
     def topics_with_events(self, names: Iterable[str]) -> list[str]:
         """Return those of the topics that exist and have ever held an event.
@@ -254,3 +303,12 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 f"the Kafka broker at {self.bootstrap_servers} doesn't answer as it should ({what}). Run "
                 "`retail status`; start it with `retail up`, or check RETAIL_KAFKA_BOOTSTRAP_SERVERS"
             ) from error
+
+
+def _headers(found: Iterable[tuple[str, bytes | None]]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, value or b"") for name, value in found)
+
+
+def _time(milliseconds: int) -> datetime:
+    """Return a message's time; the epoch where it says none."""
+    return datetime.fromtimestamp(max(milliseconds, 0) / 1000, tz=UTC)

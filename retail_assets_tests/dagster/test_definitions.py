@@ -5,6 +5,7 @@ import pytest
 
 from retail_assets.assets.sources import source_specs
 from retail_assets.build import build_defs
+from retail_assets.checks.reconciliation import reconciliation_checks
 from retail_assets.contracts.tables import RAW_TABLES
 
 
@@ -73,6 +74,15 @@ def test_every_raw_table_tells_of_lost_events_without_holding_up_those_that_are_
         if spec.name == "no_events_lost"
     }
     assert blocking == {dg.AssetKey(table.key): False for table in RAW_TABLES}
+
+
+def test_the_daily_job_compares_its_facts_with_the_streaming_service_and_is_not_held_up_by_it(
+    defs: dg.Definitions,
+) -> None:
+    (check,) = reconciliation_checks()
+    assert [spec.blocking for spec in check.check_specs] == [False]
+    steps = {node.name for node in defs.resolve_job_def("daily_etl").nodes}
+    assert {"marts__fact_sales", check.node_def.name} <= steps
 
 
 def test_runs_are_one_process_so_that_one_run_is_one_spark_application(defs: dg.Definitions) -> None:

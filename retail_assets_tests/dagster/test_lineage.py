@@ -7,6 +7,7 @@ import pytest
 
 from retail_assets.build import build_defs
 from retail_assets.contracts.lineage import LINEAGE
+from retail_assets.contracts.lineage.real_time import FROM_MESSAGES, QUERY_PROGRESS, TABLES_OF_QUERIES
 from retail_assets.contracts.tables import TABLES
 from retail_assets.contracts.topics import EVENT_TOPICS
 from retail_assets.resources.warehouse_schema import documented_columns, documented_tables, documented_views
@@ -16,6 +17,9 @@ from retail_streaming.queries import QUERIES
 TOLD = {"core", "features", "marts", "real_time"}
 #: What has to be made first, though nothing is taken from it.
 GATES = {"core/daily_sales": {"core/quarantine"}}
+#: What messages as such become, whatever their fields say.
+GATES |= {path: set(topics) for path, topics in FROM_MESSAGES.items()}
+LIVE_VIEWS = ("v_store_clock", "v_sales_velocity", "v_inventory_now", "v_pos_hourly", "v_dead_letters")
 IN_WAREHOUSE = {"marts", "real_time", "monitoring", "views"}
 
 
@@ -92,8 +96,26 @@ def test_every_table_and_view_of_the_warehouse_is_in_the_graph(specs: dict[str, 
 def test_the_real_time_tables_come_from_the_topics_that_the_streaming_service_reads(
     specs: dict[str, dg.AssetSpec],
 ) -> None:
-    written = {f"real_time/{query.target.table}": {f"kafka/{query.topic.table}"} for query in QUERIES}
+    topics = {query.name: {f"kafka/{topic.table}" for topic in query.topics} for query in QUERIES}
+    tables = {query.name: tuple(f"real_time/{target.table}" for target in query.targets) for query in QUERIES}
+    assert tables == TABLES_OF_QUERIES
+    written = {path: topics[query] for query, paths in tables.items() for path in paths}
+    written[QUERY_PROGRESS] = set.union(*topics.values())
     assert {path: parents(spec) for path, spec in specs.items() if path.startswith("real_time/")} == written
+
+
+def test_the_live_views_hang_on_the_real_time_tables(specs: dict[str, dg.AssetSpec]) -> None:
+    clock = {"views/v_store_clock"}
+    dimensions = {"marts/dim_store", "marts/dim_product"}
+    assert {name: parents(specs[f"views/{name}"]) for name in LIVE_VIEWS} == {
+        "v_store_clock": {"real_time/rt_inventory", "real_time/rt_pos_health"},
+        "v_sales_velocity": {"real_time/rt_sales_velocity"} | clock | dimensions,
+        "v_inventory_now": {"real_time/rt_inventory"} | dimensions,
+        "v_pos_hourly": {"real_time/rt_pos_hourly", "marts/dim_store"},
+        "v_dead_letters": {"real_time/rt_dead_letters"},
+    }
+    unexplained = lineage(specs["views/v_inventory_now"])["phantom_suspected"]
+    assert ("real_time/rt_inventory", "unexplained") in unexplained
 
 
 def test_the_graph_leads_from_the_tills_baskets_to_the_views_that_people_read(specs: dict[str, dg.AssetSpec]) -> None:
@@ -107,8 +129,8 @@ def test_the_graph_leads_from_the_tills_baskets_to_the_views_that_people_read(sp
         reached.add(here)
         waiting += below[here] - reached
     ends = {path for path in reached if not below[path]}
-    # What a contract refuses goes back to Kafka; all else ends where people read.
-    assert {end for end in ends if not end.startswith("views/")} == {"kafka/dead_letters"}
+    # What a contract refuses goes back to Kafka, a sensor reads how the service is; all else ends where people read.
+    assert {end for end in ends if not end.startswith("views/")} == {"kafka/dead_letters", QUERY_PROGRESS}
     assert {"views/v_sales", "views/v_reorder", "views/v_demand_features", "views/v_revenue_hourly"} <= ends
 
 

@@ -21,7 +21,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from retail_assets.build import build_defs
 from retail_assets.cli import main
 from retail_assets.contracts.tables import RAW_POS_EVENTS
-from retail_assets.contracts.topics import POS_EVENTS, TOPICS
+from retail_assets.contracts.topics import POS_EVENTS
 from retail_assets.contracts.types import arrow_schema
 from retail_assets.resources.kafka import KafkaResource
 from retail_assets.resources.lake import LakeResource
@@ -44,13 +44,6 @@ HOUR_MS = 3_600_000
 @dg.job
 def _nothing() -> None:
     """Stand for the job whose run is recorded; it is never executed."""
-
-
-@pytest.fixture
-def topics(kafka: KafkaResource) -> Iterator[None]:
-    kafka.apply_topics(read_topic_settings(Mode.LOCAL))
-    yield
-    kafka.delete_topics([topic.name for topic in TOPICS])
 
 
 @pytest.fixture

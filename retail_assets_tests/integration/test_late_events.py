@@ -1,7 +1,7 @@
 """Events that come after their day was made: the day, and only that day, is made again."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -19,28 +19,19 @@ from retail_assets.contracts.tables import (
     REFERENCE_STORES,
     Table,
 )
-from retail_assets.contracts.topics import INVENTORY_UPDATES, SALES_TRANSACTIONS, TOPICS
+from retail_assets.contracts.topics import INVENTORY_UPDATES, SALES_TRANSACTIONS
 from retail_assets.io_managers.delta import SparkDeltaIOManager
 from retail_assets.resources.kafka import KafkaResource, Letter
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
-from retail_assets.resources.topics import read_topic_settings
 from retail_assets.runs import partition_tags
 from retail_assets.sensors import late_events
 from retail_assets.sensors.late_events import evaluate
-from retail_assets.settings import Mode
 
 pytestmark = pytest.mark.integration
 
 DAYS = [date(2026, 3, day) for day in (10, 11, 12)]
 BERLIN = "Europe/Berlin"
-
-
-@pytest.fixture
-def topics(kafka: KafkaResource) -> Iterator[None]:
-    kafka.apply_topics(read_topic_settings(Mode.LOCAL))
-    yield
-    kafka.delete_topics([topic.name for topic in TOPICS])
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 from deltalake import CommitProperties, Transaction, write_deltalake
+from pyspark.sql import functions as F
 
 from retail_assets.assets.core import core_assets
 from retail_assets.assets.sources import source_specs
@@ -27,13 +28,18 @@ from retail_assets.contracts.tables import (
     REFERENCE_STORES,
     Table,
 )
-from retail_assets.io_managers.delta import SparkDeltaIOManager
+from retail_assets.contracts.types import polars_schema
+from retail_assets.domain.reconciliation import MADE as DATES
+from retail_assets.domain.reconciliation import SAME, UNCLEAR, compared_stretches, left_out_by_stream
+from retail_assets.io_managers.delta import SparkDeltaIOManager, read_table
 from retail_assets.resources.lake import LakeResource, contract_arrow
 from retail_assets.resources.offsets import Progress
 from retail_assets.resources.progress import TRANSACTION_APP, commit_metadata
 from retail_assets.resources.spark import SparkResource
 from retail_assets.runs import partition_tags
 from retail_assets_tests.made_up_tables import blank
+from retail_streaming.events import VERDICT
+from retail_streaming.sales import baskets, revenue_hourly, sales_by_time
 
 pytestmark = pytest.mark.integration
 
@@ -139,8 +145,33 @@ def balance(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
     return found
 
 
+def compared_with_stream(spark: SparkResource, lake: LakeResource) -> pl.DataFrame:
+    """Return store, beginning, verdict and lines in quarantine of each stretch of the day."""
+    near = F.col("occurred_at").between(F.lit(NOON - timedelta(days=1)), F.lit(NOON + timedelta(days=1)))
+    events = read_table(spark.spark_session, lake, RAW_SALES_TRANSACTIONS).where(near & F.col("rejection").isNull())
+    counted = sales_by_time(baskets(events.withColumn(VERDICT, F.lit(None).cast("string")))).toArrow()
+    instant = pl.Datetime("us", "UTC")
+    stream = pl.DataFrame(revenue_hourly(counted)).select(
+        "store_id", pl.col("hour_start").cast(instant), "units", "revenue", updated_at=pl.lit(NOON)
+    )
+    # The service began days before and goes on days after.
+    around = [
+        stream.unique("store_id").with_columns(hour_start=pl.lit(NOON + timedelta(hours=hours)).cast(instant))
+        for hours in (-72, 48)
+    ]
+    facts = lake.read(CORE_SALES_LINES).group_by("store_id", "business_date", "business_hour")
+    return compared_stretches(
+        pl.concat([stream, *around]),
+        facts.agg(pl.col("units", "revenue").sum()),
+        lake.read(REFERENCE_STORES),
+        pl.DataFrame([(DAY, NOON)], schema=polars_schema(DATES), orient="row"),
+        lake.read(CORE_QUARANTINE).filter(pl.col("line_no") > 0),
+        left_out_by_stream(pl.DataFrame(), 24),
+    ).select("store_id", "begins", "verdict", "kept_out")
+
+
 def test_what_nobody_can_trust_lands_in_quarantine_and_the_books_balance(
-    raw: Raw, core: Core, lake: LakeResource
+    raw: Raw, core: Core, lake: LakeResource, spark_resource: SparkResource
 ) -> None:
     raw.baskets(
         {"transaction_id": "good"},
@@ -149,9 +180,18 @@ def test_what_nobody_can_trust_lands_in_quarantine_and_the_books_balance(
         {"transaction_id": "future", "occurred_at": NOON + timedelta(days=90), "ingested_at": NOON},
         {"transaction_id": "early", "occurred_at": datetime(2005, 1, 1, tzinfo=UTC), "ingested_at": NOON},
         {"transaction_id": "closed", "store_id": "S3"},
-        {"transaction_id": "dollars", "currency": "USD"},
-        {"transaction_id": "mixed", "lines": [line(quantity=5000), {**line(price=99), "line_no": 2}]},
-        {"transaction_id": "mixed2", "kind": "return", "lines": [line(discount=9), {**line(), "line_no": 2}]},
+        {"transaction_id": "dollars", "occurred_at": NOON + timedelta(hours=1), "currency": "USD"},
+        {
+            "transaction_id": "mixed",
+            "occurred_at": NOON + timedelta(hours=2),
+            "lines": [line(quantity=5000), {**line(price=99), "line_no": 2}],
+        },
+        {
+            "transaction_id": "mixed2",
+            "occurred_at": NOON + timedelta(hours=3),
+            "kind": "return",
+            "lines": [line(discount=9), {**line(), "line_no": 2}],
+        },
         {"transaction_id": "unknown", "store_id": "S9", "lines": [line(product="P9", price=5000)]},
         {"transaction_id": "lonely", "kind": "return", "original_transaction_id": "never seen"},
         {"transaction_id": "refused", "rejection": "no reason", "lines": None},
@@ -207,6 +247,20 @@ def test_what_nobody_can_trust_lands_in_quarantine_and_the_books_balance(
     assert lake.read(CORE_INVENTORY_DAILY)["closing"].cast(pl.Float64).to_list() == [8.0]
     assert balance(result).metadata["lines_of_baskets_raw"].value == "15 with 5,017.000 units"
     assert balance(result).metadata["quarantined"].value == 10
+
+    # Facts and quarantine together are what the streaming service counts of the same baskets.
+    compared = {
+        (store, begins.hour): (verdict, lines)
+        for store, begins, verdict, lines in compared_with_stream(spark_resource, lake).iter_rows()
+    }
+    assert compared.pop(("S1", 12))[0] in {SAME, UNCLEAR}, "which of two conflicting baskets it took is chance"
+    assert compared == {
+        ("S1", 13): (SAME, 1),
+        ("S1", 14): (SAME, 2),
+        ("S1", 15): (SAME, 1),
+        ("S2", 2): (SAME, 0),
+        ("S3", 12): (SAME, 1),
+    }
 
 
 def test_stock_that_comes_late_and_lies_nowhere_on_the_next_day_stops_the_day(raw: Raw, core: Core) -> None:

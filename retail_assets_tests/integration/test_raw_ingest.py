@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -15,11 +14,9 @@ import polars as pl
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from retail_assets.assets.raw import _append, raw_assets
-from retail_assets.checks.losses import losses_checks
-from retail_assets.contracts.tables import RAW_DEAD_LETTERS, RAW_POS_EVENTS, Table
-from retail_assets.contracts.topics import DEAD_LETTERS, POS_EVENTS, TOPICS, Topic
-from retail_assets.io_managers.delta import SparkDeltaIOManager
+from retail_assets.assets.raw import _append
+from retail_assets.contracts.tables import RAW_DEAD_LETTERS, RAW_POS_EVENTS
+from retail_assets.contracts.topics import DEAD_LETTERS, POS_EVENTS, Topic
 from retail_assets.resources.kafka import BrokerError, KafkaResource, Letter
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.offsets import Progress, TopicResetError, next_range
@@ -32,13 +29,6 @@ from retail_assets.settings import Mode, get_settings
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def topics(kafka: KafkaResource) -> Iterator[None]:
-    kafka.apply_topics(read_topic_settings(Mode.LOCAL))
-    yield
-    kafka.delete_topics([topic.name for topic in TOPICS])
-
-
 def event(number: int, **changes: Any) -> Letter:
     value = {
         "event_id": f"E{number}",
@@ -49,26 +39,6 @@ def event(number: int, **changes: Any) -> Letter:
         **changes,
     }
     return Letter(str(value["store_id"]).encode(), json.dumps(value).encode(), [("produced_at", b"1767268800000")])
-
-
-@pytest.fixture
-def materialize(spark_resource: SparkResource, lake: LakeResource, kafka: KafkaResource, topics: None) -> Any:
-    def run(*also: Table, **config: Any) -> Any:
-        resources = {
-            "spark": spark_resource,
-            "lake": lake,
-            "kafka": kafka,
-            "lake_io_manager": SparkDeltaIOManager(spark=spark_resource, lake=lake),
-        }
-        run_config = {"ops": {"raw__pos_events": {"config": config}}} if config else {}
-        return dg.materialize(
-            [*raw_assets(), *losses_checks()],
-            selection=[dg.AssetKey(table.key) for table in (RAW_POS_EVENTS, *also)],
-            resources=resources,
-            run_config=run_config,
-        )
-
-    return run
 
 
 def whole_topic(topic: Topic, kafka: KafkaResource) -> list[Any]:

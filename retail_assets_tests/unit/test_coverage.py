@@ -1,12 +1,16 @@
 """Which days of the core layer are made again: those that events came for since, and no others."""
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retail_assets.resources.coverage import ARRIVALS, Coverage, made_from, stale_days
+from retail_assets.resources.commit_notes import committed_at
+from retail_assets.resources.coverage import ARRIVALS, Coverage, made_at, made_from, stale_days
 
 DAY = date(2026, 3, 10)
 NEXT = DAY + timedelta(days=1)
@@ -42,6 +46,16 @@ def test_the_newest_commit_of_a_day_counts() -> None:
 
 def test_a_day_whose_commit_is_no_longer_known_is_made_again() -> None:
     assert stale_days(arrived((DAY, 0, 1)), [], {DAY}) == [DAY]
+
+
+def test_a_day_was_made_when_the_newest_commit_that_covers_it_was(tmp_path: Path) -> None:
+    for covers in (Coverage(DAY, NEXT, {0: 7}), Coverage(DAY, DAY, {0: 9}), None):
+        note = CommitProperties(custom_metadata={"userMetadata": covers.text()} if covers else {})
+        write_deltalake(tmp_path, pa.table({"n": [1]}), mode="append", commit_properties=note)
+    delta = DeltaTable(tmp_path)
+    newer, older = (committed_at(commit) for commit in delta.history()[1:])
+    assert older < newer
+    assert made_at(delta) == {DAY: newer, NEXT: older}
 
 
 def test_what_a_commit_covers_is_read_back_from_its_metadata() -> None:

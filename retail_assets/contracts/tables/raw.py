@@ -5,6 +5,7 @@ Belongs here: grain and columns of `raw/*`. Does not belong here: the fields of 
 
 from typing import Final
 
+from retail_assets.contracts.letters import HEADERS
 from retail_assets.contracts.tables.table import BUSINESS_DATE, PRODUCT_ID, STORE_ID, Table
 from retail_assets.contracts.topics import EVENT_TOPICS, Topic
 from retail_assets.contracts.types import (
@@ -38,6 +39,12 @@ ENVELOPE: Final = (
     Column("event_date", DATE, "UTC date of the event; of arrival, where the message is refused."),
     Column("rejection", STRING, "Why the contract refuses the message; null where it accepts it.", nullable=True),
     Column("raw_value", BINARY, "The message byte for byte, where it is refused.", nullable=True),
+    Column(
+        "raw_headers",
+        HEADERS,
+        "The message's headers byte for byte, where it is refused and has any; null in rows of earlier releases.",
+        nullable=True,
+    ),
 )
 
 
@@ -66,9 +73,10 @@ RAW_DEAD_LETTERS: Final = Table(
     name="dead_letters",
     grain=("kafka_topic", "kafka_partition", "kafka_offset"),
     columns=(
-        *(column for column in ENVELOPE if column.name not in {"rejection", "raw_value"}),
+        *(column for column in ENVELOPE if column.name not in {"rejection", "raw_value", "raw_headers"}),
         Column("rejection", STRING, "Why the contract refuses the message."),
         Column("raw_value", BINARY, "The message, byte for byte.", nullable=True),
+        Column("raw_headers", HEADERS, "Its headers, byte for byte; null where it had none.", nullable=True),
     ),
     description="Every refused message of every topic, once, with the reason; the same go to the `dead-letters` topic.",
 )

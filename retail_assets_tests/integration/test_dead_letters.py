@@ -1,0 +1,197 @@
+"""Dead letters on a real broker: what they say, and that a message is sent again once and then left alone."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+from pyspark.sql import SparkSession
+
+from retail_assets.assets import raw
+from retail_assets.cli import main
+from retail_assets.contracts.tables import RAW_DEAD_LETTERS, RAW_POS_EVENTS
+from retail_assets.contracts.topics import DEAD_LETTERS, EVENT_TOPICS, POS_EVENTS
+from retail_assets.resources.kafka import BrokerError, KafkaResource, Letter
+from retail_assets.resources.lake import LakeResource
+from retail_assets_tests.integration.test_raw_ingest import event, held_events, whole_topic
+from retail_streaming.broker import send_letters
+from retail_streaming.letters import refused
+from retail_streaming.settings import StreamingSettings
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def few_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the commands take the tests' Spark session as it is."""
+    monkeypatch.setenv("RETAIL_SPARK_SHUFFLE_PARTITIONS", "2")
+
+
+def retail(*words: str) -> Result:
+    return CliRunner().invoke(main, ["dead-letters", *words])
+
+
+def listed(*words: str) -> list[dict[str, str]]:
+    result = retail("list", "--json", *words)
+    assert result.exit_code == 0, result.output
+    letters: list[dict[str, str]] = json.loads(result.output)["letters"]
+    return letters
+
+
+def send_as_the_service_does(spark: SparkSession, kafka: KafkaResource) -> None:
+    messages = (
+        spark.read.format("kafka")
+        .option("kafka.bootstrap.servers", kafka.bootstrap_servers)
+        .option("subscribe", POS_EVENTS.name)
+        .option("includeHeaders", "true")
+        .load()
+    )
+    settings = StreamingSettings(_env_file=None, kafka_bootstrap_servers=kafka.bootstrap_servers)
+    send_letters(refused(messages, EVENT_TOPICS), settings, DEAD_LETTERS)
+
+
+def test_the_raw_layer_sends_the_letter_that_the_streaming_service_has_sent_and_none_that_was_replayed(
+    materialize: Any, kafka: KafkaResource, lake: LakeResource, spark: SparkSession, tmp_path: Path
+) -> None:
+    own = [("trace", b"\xff\x00"), ("topic", b"elsewhere"), ("trace", b"two"), ("empty", b"")]
+    kafka.send(POS_EVENTS.name, [Letter(b"S1", b"not json", own), Letter(b"S1", b"\x00\xff", []), event(2)])
+    send_as_the_service_does(spark, kafka)
+    (service,) = [one for one in whole_topic(DEAD_LETTERS, kafka) if one.value == b"not json"]
+    topic, partition, offset = service.key.decode().rsplit("-", 2)
+    assert service.headers == [
+        ("trace", b"\xff\x00"),
+        ("trace", b"two"),
+        ("empty", b""),
+        ("reason", b"not a JSON object with any known field"),
+        ("topic", topic.encode()),
+        ("partition", partition.encode()),
+        ("offset", offset.encode()),
+    ]
+    (replayed,) = {letter["key"] for letter in listed()} - {service.key.decode()}
+    file = tmp_path / "mended.json"
+    file.write_bytes(event(3).value or b"")
+    assert retail("replay", replayed, "--value", str(file)).exit_code == 0
+
+    materialize(RAW_DEAD_LETTERS)
+    assert lake.read(RAW_DEAD_LETTERS).height == 2
+    (again,) = whole_topic(DEAD_LETTERS, kafka)[3:]
+    assert (again.key, again.value, again.headers) == (service.key, service.value, service.headers)
+    assert [letter["key"] for letter in listed()] == [service.key.decode()]
+    held = lake.read(RAW_POS_EVENTS, columns=["rejection", "raw_headers"])
+    assert held.filter(pl.col("rejection").is_null())["raw_headers"].to_list() == [None, None]
+
+
+def test_a_mended_message_becomes_an_event_and_its_letter_is_gone_for_good(
+    materialize: Any, kafka: KafkaResource, lake: LakeResource, tmp_path: Path
+) -> None:
+    broken = event(1, kind="dance")
+    kafka.send(POS_EVENTS.name, [Letter(broken.key, broken.value, [("trace", b"T9"), ("produced_at", b"1")])])
+    materialize(RAW_DEAD_LETTERS)
+    (letter,) = listed("--topic", "pos-events", "--since", "2020-01-01")
+    assert letter["reason"].startswith("kind is not one of")
+    assert listed("--since", "2099-01-01") == []
+    key, file = letter["key"], tmp_path / "message.json"
+
+    shown = retail("show", key).output
+    assert "trace: T9\n" in shown
+    assert '  "kind": "dance"\n' in shown
+    assert retail("show", key, "--value", str(file)).exit_code == 0
+    assert file.read_bytes() == broken.value
+    assert "is there already" in retail("show", key, "--value", str(file)).output
+    assert retail("show", key, "--value", "-").stdout_bytes == broken.value
+
+    file.write_bytes(broken.value.replace(b"dance", b"close"))  # type: ignore[union-attr]
+    words = ("replay", key, "--value", str(file))
+    assert "would send" in retail(*words, "--dry-run").output
+    assert listed()
+    assert retail(*words).output.endswith("sent again: 1\n")
+    assert listed() == []
+    again = retail(*words)
+    assert again.exit_code == 1
+    assert f"Error: dead-letters has no letter {key}" in again.output
+
+    replayed = whole_topic(POS_EVENTS, kafka)[-1]
+    assert replayed.key == b"S1"
+    assert replayed.headers == [("trace", b"T9"), ("produced_at", b"1"), ("replay_of", key.encode())]
+    materialize(RAW_DEAD_LETTERS)
+    assert held_events(lake) == ["E1"]
+    assert lake.read(RAW_DEAD_LETTERS).height == 1
+    assert listed() == []
+
+
+def test_what_would_be_refused_again_is_told_and_stays_and_the_rest_is_sent(
+    kafka: KafkaResource, topics: None, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def letter(number: int, value: bytes | None, reason: bytes, topic: bytes = b"pos-events") -> Letter:
+        said = [("reason", reason), ("topic", topic), ("partition", b"0"), ("offset", str(number).encode())]
+        return Letter(b"%s-0-%d" % (topic, number), value, said)
+
+    letters = [
+        letter(12, event(12).value, b"an old rule"),
+        letter(9, event(9).value, b"an old rule"),
+        letter(2, b"\x00", b"no JSON"),
+        letter(3, event(3).value, b"an old rule", b"inventory-updates"),
+        letter(4, event(4).value, b"an old rule", b"elsewhere"),
+        letter(5, event(5).value, b"forgotten"),
+        letter(5, None, b"forgotten"),
+        letter(2, b"\x01", b"no JSON object"),
+    ]
+    kafka.send(DEAD_LETTERS.name, letters)
+    shown = retail("list", "--limit", "1").output.splitlines()
+    assert shown[0] == "2 of pos-events: an old rule"
+    assert len(shown) == 4 + 1 + 1
+    assert shown[-1] == "… and 4 more"
+    assert [one["value"] for one in listed("--reason", "json")] == ["\x01"]
+
+    unknown = retail("replay", "--all")
+    assert unknown.exit_code == 1
+    assert "letter elsewhere-0-4 is about the topic 'elsewhere'" in unknown.output
+    partly = retail("replay", "--topic", "pos-events")
+    assert partly.exit_code == 1
+    assert "pos-events-0-2 would be refused again: not a JSON object" in partly.stderr
+    assert partly.stdout.endswith("sent again: 2\n")
+    # In the order in which they came.
+    assert [one.value for one in whole_topic(POS_EVENTS, kafka)] == [event(9).value, event(12).value]
+    assert {one["key"] for one in listed()} == {"pos-events-0-2", "inventory-updates-0-3", "elsewhere-0-4"}
+    assert "product_id is missing" in retail("replay", "inventory-updates-0-3").stderr
+    assert len(listed()) == 3
+    assert retail("replay", "--reason", "nobody says this").output == ("no such dead letters: nothing is to be sent\n")
+    # A crash between the message and the tombstone: the letter is still there, and the message is sent once more.
+    whole = KafkaResource.send
+
+    def until_the_tombstones(self: KafkaResource, topic: str, letters: Iterable[Letter]) -> int:
+        if topic == DEAD_LETTERS.name:
+            raise BrokerError("the broker went away")
+        return whole(self, topic, letters)
+
+    monkeypatch.setattr(KafkaResource, "send", until_the_tombstones)
+    assert retail("replay", "pos-events-0-2", "--anyway").exit_code == 1
+    monkeypatch.setattr(KafkaResource, "send", whole)
+    assert retail("replay", "pos-events-0-2", "--anyway").exit_code == 0
+    sent = [(one.key, one.value) for one in whole_topic(POS_EVENTS, kafka)]
+    assert sent.count((None, b"\x01")) == 2
+    assert "pos-events-0-2" not in {one["key"] for one in listed()}
+
+
+def test_a_table_of_an_earlier_release_has_letters_too(
+    materialize: Any, kafka: KafkaResource, lake: LakeResource, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = raw.decoded
+    kafka.send(POS_EVENTS.name, [Letter(b"S1", b"not json", [("trace", b"T")])])
+    monkeypatch.setattr(raw, "decoded", lambda *args: whole(*args).drop("raw_headers"))
+    materialize()
+    monkeypatch.setattr(raw, "decoded", whole)
+    assert "raw_headers" not in spark.read.format("delta").load(lake.uri(RAW_POS_EVENTS.path)).columns
+    materialize(RAW_DEAD_LETTERS)
+    assert lake.read(RAW_DEAD_LETTERS)["raw_headers"].to_list() == [None]
+    assert len(listed()) == 1
+
+
+def test_a_broker_without_the_topic_is_an_error_with_the_command_that_makes_it(kafka: KafkaResource) -> None:
+    kafka.delete_topics([DEAD_LETTERS.name])
+    result = retail("list")
+    assert result.exit_code == 1
+    assert "has no topic dead-letters: run `retail topics apply`" in result.output
