@@ -55,6 +55,12 @@ class Metrics:
         self._spill_files = gauge("spill_files", "Files that wait for the warehouse", ())
         self._spill_bytes = gauge("spill_bytes", "Size of the files that wait for the warehouse", ())
         self._spilling = gauge("spilling", "1 while rows go to the disk because the warehouse is away", ())
+        self._looks = counter("looks", "Looks for levels of risk and anomalies", ())
+        self._look_seconds = gauge("last_look_seconds", "How long the newest look took", ())
+        self._at_risk = gauge(
+            "products_at_risk", "Products of stores by level of risk, of those ever at risk", ("level",)
+        )
+        self._anomalies = gauge("anomalies", "Anomalies that last, by kind", ("kind",))
         self._ended_at: dict[str, float] = {}
         self._newest_at: dict[str, float] = {}
 
@@ -76,6 +82,15 @@ class Metrics:
         self._spill_files.set_function(lambda: spill.files)
         self._spill_bytes.set_function(lambda: spill.bytes)
         self._spilling.set_function(lambda: float(spill.active))
+
+    def looked(self, seconds: float, products: dict[str, int], anomalies: dict[str, int]) -> None:
+        """Take note of a look: its time, products by level of risk, anomalies that last by kind."""
+        self._looks.inc()
+        self._look_seconds.set(seconds)
+        for metric, counts in ((self._at_risk, products), (self._anomalies, anomalies)):
+            metric.clear()
+            for name, count in counts.items():
+                metric.labels(name).set(count)
 
     def batch(self, batch: Batch) -> None:
         """Take note of a batch that ended well."""

@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from retail_assets.contracts.topics import Topic
-from retail_streaming import session
+from retail_streaming import looks, session
 from retail_streaming.background import keep_doing
 from retail_streaming.broker import read_topics, require_topics, send_letters
 from retail_streaming.errors import StreamingError, UnknownError
@@ -136,6 +136,10 @@ class Service:
         keep_doing(
             "progress", lambda: self._progress_rows.write(for_progress.insert, datetime.now(UTC)), self._stopping
         )
+        if self._settings.stream_look_seconds:
+            keep_doing(
+                "looks", looks.Looks(self._settings, Warehouse(self._settings), self._metrics).turn, self._stopping
+            )
 
     def _write_last_progress(self) -> None:
         # Not worth waiting for a warehouse that is away.
@@ -252,7 +256,7 @@ def require_all(spark: SparkSession, settings: StreamingSettings, queries: Seque
     warehouse = Warehouse(settings)
     try:
         targets = [target for query in queries for target in query.targets]
-        warehouse.require_tables(targets)
+        warehouse.require_tables([*(target.table for target in targets), *looks.TABLES])
         return warehouse.epoch(targets)
     finally:
         warehouse.close()

@@ -77,6 +77,20 @@ class StreamingSettings(BaseSettings):
     stream_restarts: int = Field(
         default=10, ge=0, description="how often a query may be started again within an hour before it is given up"
     )
+    stream_look_seconds: float = Field(
+        default=10.0, ge=0, description="least time between two looks for levels of risk and anomalies; 0: none"
+    )
+    stream_critical_hours: float = Field(default=24.0, gt=0, description="hours of cover below which stock is critical")
+    stream_low_hours: float = Field(default=72.0, gt=0, description="hours of cover below which stock is low")
+    stream_anomaly_score: float = Field(
+        default=5.0, gt=0, description="usual distances from the expected sales of an hour that are an anomaly"
+    )
+    stream_till_silent_minutes: float = Field(
+        default=300.0, gt=0, description="how long an open till may say nothing; more than its heartbeat takes"
+    )
+    stream_price_overrides: float = Field(
+        default=10.0, ge=1, description="prices that may be changed by hand at a till in an hour"
+    )
     stream_http_host: str = Field(default="127.0.0.1", min_length=1, description="where health and metrics are served")
     stream_http_port: int = Field(default=8010, ge=0, le=65535, description="0: neither is served")
     stream_spill_after_seconds: float = Field(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import clickhouse_connect
 import pyarrow as pa
@@ -89,7 +89,7 @@ class Warehouse:
     settings: StreamingSettings
     _client: Client | None = field(default=None, init=False, repr=False)
 
-    def require_tables(self, targets: Sequence[Target]) -> None:
+    def require_tables(self, tables: Sequence[str]) -> None:
         """Make sure that the warehouse answers and has the tables.
 
         Raises:
@@ -102,7 +102,7 @@ class Warehouse:
                 parameters={"database": self.settings.clickhouse_database},
             ).result_rows
         present = {str(name) for (name,) in found}
-        missing = [target.table for target in targets if target.table not in present]
+        missing = [table for table in tables if table not in present]
         if missing:
             raise StreamingError(
                 f"the warehouse's database {self.settings.clickhouse_database} has no table {', '.join(missing)}: "
@@ -135,6 +135,27 @@ class Warehouse:
         """
         with self._explained() as client:
             client.insert_arrow(table, rows, settings=_INSERT_SETTINGS)
+
+    def command(self, statement: str, **parameters: float) -> None:
+        """Run a statement that reads and writes by itself.
+
+        Raises:
+            TransientError: the warehouse is away or busy.
+            StreamingError: it refuses.
+        """
+        with self._explained() as client:
+            client.command(statement, parameters=parameters)
+
+    def rows(self, query: str) -> Sequence[Sequence[Any]]:
+        """Return the rows of a query that gives few.
+
+        Raises:
+            TransientError: the warehouse is away or busy.
+            StreamingError: it refuses.
+        """
+        with self._explained() as client:
+            found: Sequence[Sequence[Any]] = client.query(query).result_rows
+        return found
 
     def close(self) -> None:
         """Close the connection, if there is one."""

@@ -1,0 +1,209 @@
+"""Looks at the live picture: what changes by time going by, or needs history and master data, is asked again and again.
+
+How long stock lasts follows from sales, forecasts and time, whether an hour is unusual from eight weeks of facts: all
+of it lies in the warehouse. So the service asks there, by statements that read the tables' final rows and insert only
+what changed. What was known before is in the tables too, so a look may be repeated, or done by another process, without
+harm. Belongs here: the statements, and how often. Does not belong here: the figures themselves (views of
+`infra/clickhouse/ddl`), and the stores' clocks (`clock`).
+"""
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from retail_streaming.clock import write_clock
+from retail_streaming.errors import StreamingError
+from retail_streaming.logs import log
+from retail_streaming.settings import StreamingSettings
+from retail_streaming.warehouse import Warehouse
+
+#: The tables that looks write.
+TABLES: Final = ("rt_clock", "rt_stockout_risk", "rt_anomaly")
+
+# A level is left for a better one only ten percent above its limit; stock near a limit would change back and forth.
+LEVELS: Final = """
+INSERT INTO rt_stockout_risk
+    (store_id, product_id, level, previous_level, changed_at, on_hand_then, hours_of_cover_then, expected_units_then,
+     version, updated_at)
+SELECT
+    store_id, product_id, level, previous, if(level = 'out', last_movement_at, as_of), on_hand, hours_of_cover,
+    expected_units, greatest(toUInt64(toUnixTimestamp64Milli(now64(3))), known_version + 1), now64(3, 'UTC')
+FROM
+(
+    SELECT
+        c.store_id AS store_id, c.product_id AS product_id, c.as_of AS as_of, c.last_movement_at AS last_movement_at,
+        c.on_hand AS on_hand, c.hours_of_cover AS hours_of_cover, c.expected_units AS expected_units,
+        r.version AS known_version, if(r.level = '', 'ok', r.level) AS previous,
+        multiIf(
+            c.on_hand <= 0, 'out',
+            c.hours_of_cover < {critical:Float64} * if(previous = 'critical', 1.1, 1), 'critical',
+            c.hours_of_cover < {low:Float64} * if(previous IN ('low', 'critical'), 1.1, 1), 'low',
+            'ok'
+        ) AS level
+    FROM v_stock_cover AS c
+    LEFT JOIN (SELECT store_id, product_id, level, version FROM rt_stockout_risk FINAL) AS r
+        ON r.store_id = c.store_id AND r.product_id = c.product_id
+)
+WHERE level != previous
+"""
+
+# What looks wrong now: kind, store, subject, since when, score, expected, observed, a sentence without its place, and
+# whether it is enough to begin an incident. One that goes on needs less, or it would end and begin all the time.
+_FOUND: Final = """
+    SELECT
+        'unusual_units' AS kind, store_id, category AS subject, as_of AS started_at, units_score AS score,
+        expected_units AS expected, units AS observed, abs(units_score) >= {score:Float64} AS begins,
+        concat(category, ': ', toString(round(units, 1)), ' units in an hour, ',
+               toString(round(expected_units, 1)), ' expected') AS words
+    FROM v_sales_surprise WHERE abs(units_score) >= 0.6 * {score:Float64}
+    UNION ALL
+    SELECT
+        'unusual_revenue', store_id, category, as_of, revenue_score, expected_revenue, revenue,
+        abs(revenue_score) >= {score:Float64},
+        concat(category, ': ', toString(round(revenue, 2)), ' revenue in an hour, ',
+               toString(round(expected_revenue, 2)), ' expected')
+    FROM v_sales_surprise WHERE abs(revenue_score) >= 0.6 * {score:Float64}
+    UNION ALL
+    SELECT
+        'till_silent', h.store_id, h.register_id, h.last_event_at,
+        dateDiff('minute', h.last_event_at, c.as_of) / {silent:Float64}, {silent:Float64},
+        toFloat64(dateDiff('minute', h.last_event_at, c.as_of)), true,
+        concat('Till ', h.register_id, ': nothing for ', toString(dateDiff('minute', h.last_event_at, c.as_of)),
+               ' minutes, though it did not close')
+    FROM (SELECT store_id, register_id, last_event_at, last_kind FROM rt_pos_health FINAL) AS h
+    INNER JOIN v_store_clock AS c ON c.store_id = h.store_id
+    WHERE h.last_kind NOT IN ('close', 'offline') AND dateDiff('minute', h.last_event_at, c.as_of) > {silent:Float64}
+    UNION ALL
+    SELECT
+        'till_offline', h.store_id, h.register_id, h.last_event_at,
+        1 + dateDiff('minute', h.last_event_at, c.as_of) / {silent:Float64}, 0.,
+        toFloat64(dateDiff('minute', h.last_event_at, c.as_of)), true,
+        concat('Till ', h.register_id, ': offline for ', toString(dateDiff('minute', h.last_event_at, c.as_of)),
+               ' minutes')
+    FROM (SELECT store_id, register_id, last_event_at, last_kind FROM rt_pos_health FINAL) AS h
+    INNER JOIN v_store_clock AS c ON c.store_id = h.store_id
+    WHERE h.last_kind = 'offline'
+    UNION ALL
+    SELECT
+        'store_silent', h.store_id, '', any(c.as_of),
+        dateDiff('minute', any(c.as_of), any(n.newest)) / {silent:Float64}, {silent:Float64},
+        toFloat64(dateDiff('minute', any(c.as_of), any(n.newest))), true,
+        concat('All tills: nothing for ', toString(dateDiff('minute', any(c.as_of), any(n.newest))),
+               ' minutes, though ', toString(count()), ' did not close')
+    FROM (SELECT store_id, last_kind FROM rt_pos_health FINAL) AS h
+    INNER JOIN v_store_clock AS c ON c.store_id = h.store_id
+    CROSS JOIN (SELECT max(as_of) AS newest FROM v_store_clock) AS n
+    WHERE h.last_kind != 'close' AND dateDiff('minute', c.as_of, n.newest) > {silent:Float64}
+    GROUP BY h.store_id
+    UNION ALL
+    SELECT
+        'price_overrides', h.store_id, h.register_id, toDateTime64(h.hour_start, 3, 'UTC'),
+        h.price_overrides / {overrides:Float64}, {overrides:Float64}, toFloat64(h.price_overrides), true,
+        concat('Till ', h.register_id, ': ', toString(h.price_overrides), ' prices changed by hand in an hour, ',
+               toString({overrides:Float64}), ' at most are usual')
+    FROM (SELECT store_id, register_id, hour_start, price_overrides FROM rt_pos_hourly FINAL) AS h
+    INNER JOIN v_store_clock AS c ON c.store_id = h.store_id
+    WHERE h.price_overrides > {overrides:Float64} AND h.hour_start > c.as_of - INTERVAL 1 HOUR
+    UNION ALL
+    SELECT
+        'negative_stock', i.store_id, i.product_id, i.last_movement_at, -toFloat64(i.on_hand), 0., toFloat64(i.on_hand),
+        true,
+        concat(if(p.product_id = '', i.product_id, p.name), ': ', toString(i.on_hand), ' units on hand by the books')
+    FROM (SELECT store_id, product_id, on_hand, last_movement_at FROM rt_inventory FINAL) AS i
+    LEFT JOIN dim_product AS p ON p.product_id = i.product_id
+    WHERE i.on_hand < 0
+"""
+
+# An incident is written when it begins, when it has become a tenth worse, and when it is found no more.
+ANOMALIES: Final = f"""
+INSERT INTO rt_anomaly
+    (kind, store_id, subject, started_at, ended_at, score, expected, observed, sentence, version, updated_at)
+SELECT
+    if(f.kind = '', o.kind, f.kind), if(f.kind = '', o.store_id, f.store_id), if(f.kind = '', o.subject, f.subject),
+    if(o.kind = '', f.started_at, o.started_at),
+    if(f.kind = '', greatest(o.as_of, o.started_at), toDateTime64(0, 3, 'UTC')),
+    if(f.kind = '', o.score, f.score), if(f.kind = '', o.expected, f.expected), if(f.kind = '', o.observed, f.observed),
+    if(f.kind = '', o.sentence, f.sentence),
+    greatest(toUInt64(toUnixTimestamp64Milli(now64(3))), o.version + 1), now64(3, 'UTC')
+FROM
+(
+    SELECT
+        n.kind AS kind, n.store_id AS store_id, n.subject AS subject, n.started_at AS started_at, n.score AS score,
+        n.expected AS expected, n.observed AS observed, n.begins AS begins,
+        concat(if(s.store_id = '', n.store_id, s.name), ', ', n.words) AS sentence
+    FROM ({_FOUND}) AS n
+    LEFT JOIN dim_store AS s ON s.store_id = n.store_id
+) AS f
+FULL OUTER JOIN
+(
+    SELECT
+        a.kind AS kind, a.store_id AS store_id, a.subject AS subject, a.started_at AS started_at, a.score AS score,
+        a.expected AS expected, a.observed AS observed, a.sentence AS sentence, a.version AS version, c.as_of AS as_of
+    FROM (SELECT * FROM rt_anomaly FINAL WHERE toUnixTimestamp(ended_at) = 0) AS a
+    LEFT JOIN v_store_clock AS c ON c.store_id = a.store_id
+) AS o ON o.kind = f.kind AND o.store_id = f.store_id AND o.subject = f.subject
+WHERE f.kind = '' OR (o.kind = '' AND f.begins) OR (o.kind != '' AND abs(f.score) > 1.1 * abs(o.score))
+"""  # noqa: S608 -- made of nothing but constants
+
+_AT_RISK: Final = "SELECT level, count() FROM rt_stockout_risk FINAL GROUP BY level"
+_LASTING: Final = "SELECT kind, count() FROM rt_anomaly FINAL WHERE toUnixTimestamp(ended_at) = 0 GROUP BY kind"
+
+# A look may take at most this share of the time, whatever is set: on a small machine the queries come first.
+_PAUSE_PER_SECOND: Final = 10.0
+
+
+class LookObserver(Protocol):
+    """What is told of looks."""
+
+    def looked(self, seconds: float, products: dict[str, int], anomalies: dict[str, int]) -> None:
+        """Take note of one: its time, products by level of risk, anomalies that last by kind."""
+
+
+@dataclass
+class Looks:
+    """Looks, in the order in which they need each other.
+
+    Attributes:
+        settings: limits, and how often.
+        warehouse: a connection of their own.
+        observer: told of each.
+    """
+
+    settings: StreamingSettings
+    warehouse: Warehouse
+    observer: LookObserver
+    _fails: bool = field(default=False, init=False)
+
+    def turn(self) -> float:
+        """Look once.
+
+        Returns:
+            How long to wait before the next look, seconds.
+
+        Raises:
+            StreamingError: the warehouse doesn't answer, or refuses; said once in the log until it is well again.
+        """
+        begun = time.monotonic()
+        try:
+            counts = self._look()
+        except StreamingError as error:
+            if not self._fails:
+                log(logging.WARNING, "look failed", error=str(error))
+            self._fails = True
+            raise
+        self._fails = False
+        took = time.monotonic() - begun
+        self.observer.looked(took, *counts)
+        return max(self.settings.stream_look_seconds, took * _PAUSE_PER_SECOND)
+
+    def _look(self) -> list[dict[str, int]]:
+        write_clock(self.warehouse)
+        self.warehouse.command(LEVELS, critical=self.settings.stream_critical_hours, low=self.settings.stream_low_hours)
+        self.warehouse.command(
+            ANOMALIES,
+            score=self.settings.stream_anomaly_score,
+            silent=self.settings.stream_till_silent_minutes,
+            overrides=self.settings.stream_price_overrides,
+        )
+        return [{str(name): int(count) for name, count in self.warehouse.rows(sql)} for sql in (_AT_RISK, _LASTING)]
