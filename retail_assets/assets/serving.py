@@ -10,7 +10,7 @@ import dagster as dg
 
 from retail_assets.assets.common import OWNERS, column_lineage, from_where
 from retail_assets.contracts.lineage import LINEAGE
-from retail_assets.contracts.lineage.real_time import FROM_MESSAGES, REAL_TIME
+from retail_assets.contracts.lineage.real_time import FROM_MESSAGES, OF_LOOKS, REAL_TIME, REFRESHED
 from retail_assets.contracts.origins import Lineage, Origin
 from retail_assets.resources.warehouse_schema import View, documented_columns, documented_tables, documented_views
 
@@ -93,7 +93,12 @@ def _table_spec(layer: str, name: str, writer: str, kinds: set[str], lineage: Li
 def _real_time_spec(path: str, lineage: Lineage) -> dg.AssetSpec:
     layer, name = path.split("/")
     writer = "Written by the streaming service, a few seconds behind the tills."
-    return _table_spec(layer, name, writer, {"spark", "clickhouse"}, lineage)
+    if path in OF_LOOKS:
+        writer = "Written by the streaming service, which looks at the live picture again and again."
+    if path in REFRESHED:
+        writer = "Refreshed by the warehouse itself."
+    kinds = {"clickhouse"} if path in OF_LOOKS or path in REFRESHED else {"spark", "clickhouse"}
+    return _table_spec(layer, name, writer, kinds, lineage)
 
 
 def _monitoring_spec(name: str) -> dg.AssetSpec:

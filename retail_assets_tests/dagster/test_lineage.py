@@ -7,10 +7,17 @@ import pytest
 
 from retail_assets.build import build_defs
 from retail_assets.contracts.lineage import LINEAGE
-from retail_assets.contracts.lineage.real_time import FROM_MESSAGES, QUERY_PROGRESS, TABLES_OF_QUERIES
+from retail_assets.contracts.lineage.real_time import (
+    FROM_MESSAGES,
+    OF_LOOKS,
+    QUERY_PROGRESS,
+    REFRESHED,
+    TABLES_OF_QUERIES,
+)
 from retail_assets.contracts.tables import TABLES
 from retail_assets.contracts.topics import EVENT_TOPICS
 from retail_assets.resources.warehouse_schema import documented_columns, documented_tables, documented_views
+from retail_streaming.looks import TABLES as LOOKED_AT
 from retail_streaming.queries import QUERIES
 
 #: Layers of which every column has an entry, and of which every upstream table is the origin of something.
@@ -101,7 +108,22 @@ def test_the_real_time_tables_come_from_the_topics_that_the_streaming_service_re
     assert tables == TABLES_OF_QUERIES
     written = {path: topics[query] for query, paths in tables.items() for path in paths}
     written[QUERY_PROGRESS] = set.union(*topics.values())
-    assert {path: parents(spec) for path, spec in specs.items() if path.startswith("real_time/")} == written
+    derived = OF_LOOKS.keys() | REFRESHED.keys()
+    assert {f"real_time/{table}" for table in LOOKED_AT} == OF_LOOKS.keys()
+    real_time = {path: parents(spec) for path, spec in specs.items() if path.startswith("real_time/")}
+    assert {path: above for path, above in real_time.items() if path not in derived} == written
+
+
+def test_what_looks_and_summaries_make_hangs_on_the_tables_that_the_service_writes(
+    specs: dict[str, dg.AssetSpec],
+) -> None:
+    for path in (OF_LOOKS.keys() | REFRESHED.keys()) - {"real_time/rt_sales_profile"}:
+        assert any(above.startswith("real_time/") for above in parents(specs[path])), path
+    assert parents(specs["real_time/rt_sales_profile"]) == {
+        "marts/fact_sales",
+        "marts/dim_store",
+        "marts/dim_product",
+    }
 
 
 def test_the_live_views_hang_on_the_real_time_tables(specs: dict[str, dg.AssetSpec]) -> None:

@@ -2,6 +2,16 @@
 -- and since when, today against the same day last week, and what sells most. The streaming service asks the levels and
 -- keeps what changed; the summaries refresh themselves.
 
+CREATE OR REPLACE VIEW v_store_clock AS
+SELECT
+    c.store_id AS store_id, max(c.newest) AS as_of
+FROM (
+    SELECT store_id, last_movement_at AS newest FROM rt_inventory
+    UNION ALL
+    SELECT store_id, last_event_at AS newest FROM rt_pos_health
+) AS c
+GROUP BY c.store_id;
+
 CREATE TABLE IF NOT EXISTS rt_clock
 (
     time_zone   LowCardinality(String) COMMENT 'IANA time zone of a store',

@@ -1,5 +1,7 @@
-"""The real-time tables, which the streaming service makes from the topics alone: where their columns come from, and
-which of its queries writes which.
+"""The real-time tables, which the streaming service makes: where their columns come from, and who writes which.
+
+Its queries make them from the topics alone; its looks, and the summaries that refresh themselves, from those, facts and
+dimensions.
 """
 
 from typing import Final
@@ -36,7 +38,7 @@ _FIGURES: Final[Lineage] = {
 _TILL: Final[Lineage] = {name: of(_TILLS, name) for name in ("store_id", "register_id")}
 _COUNTED: Final = ("price_overrides", "no_sales", "scan_errors", "offline_events")
 
-REAL_TIME: Final[dict[str, Lineage]] = {
+_OF_QUERIES: Final[dict[str, Lineage]] = {
     "real_time/rt_revenue_hourly": {
         "store_id": of(_BASKETS, "store_id"),
         "hour_start": of(_BASKETS, "occurred_at"),
@@ -91,3 +93,94 @@ REAL_TIME: Final[dict[str, Lineage]] = {
         (),
     ),
 }
+
+_SALES: Final = "real_time/rt_sales_velocity"
+_STOCK: Final = "real_time/rt_inventory"
+_HEALTH: Final = "real_time/rt_pos_health"
+_HOURS: Final = "real_time/rt_revenue_hourly"
+_PROFILE: Final = "real_time/rt_sales_profile"
+_RISK: Final = "real_time/rt_stockout_risk"
+_STORES: Final = "marts/dim_store"
+_PRODUCTS: Final = "marts/dim_product"
+_AS_OF: Final = (*of(_STOCK, "last_movement_at"), *of(_HEALTH, "last_event_at"))
+_EXPECTED: Final = (*of(_SALES, "units"), *of("marts/fact_forecast", "mean"))
+_PLACE: Final[Lineage] = {name: of(_STOCK, name) for name in ("store_id", "product_id")}
+
+#: Tables that the service's looks write, of other tables of the warehouse.
+OF_LOOKS: Final[dict[str, Lineage]] = {
+    "real_time/rt_clock": {
+        "time_zone": of(_STORES, "time_zone"),
+        **dict.fromkeys(("hour_start", "local_date", "local_hour"), _AS_OF),
+        "updated_at": (),
+    },
+    _RISK: {
+        **_PLACE,
+        "level": (*of(_STOCK, "on_hand"), *_EXPECTED),
+        "previous_level": (*of(_STOCK, "on_hand"), *_EXPECTED),
+        "changed_at": _AS_OF,
+        "on_hand_then": of(_STOCK, "on_hand"),
+        "hours_of_cover_then": (*of(_STOCK, "on_hand"), *_EXPECTED),
+        "expected_units_then": _EXPECTED,
+        **_OF_WRITER,
+    },
+    "real_time/rt_anomaly": {
+        "kind": (),
+        "store_id": (*of(_SALES, "store_id"), *of(_HEALTH, "store_id"), *of(_STOCK, "store_id")),
+        "subject": (*of(_PROFILE, "category"), *of(_HEALTH, "register_id"), *of(_STOCK, "product_id")),
+        **dict.fromkeys(("started_at", "ended_at"), _AS_OF),
+        **dict.fromkeys(("score", "expected"), of(_PROFILE, "units", "units_scale", "revenue", "revenue_scale")),
+        "observed": (
+            *of(_SALES, "units", "revenue"),
+            *of(_HEALTH, "last_event_at"),
+            *of("real_time/rt_pos_hourly", "price_overrides"),
+            *of(_STOCK, "on_hand"),
+        ),
+        "sentence": (*of(_STORES, "name"), *of(_PRODUCTS, "name", "category")),
+        **_OF_WRITER,
+    },
+}
+
+#: Tables that the warehouse refreshes by itself.
+REFRESHED: Final[dict[str, Lineage]] = {
+    _PROFILE: {
+        "store_id": of(_STORES, "store_id"),
+        "category": of(_PRODUCTS, "category"),
+        "weekday": of("marts/fact_sales", "business_date"),
+        "local_hour": of("marts/fact_sales", "business_hour"),
+        "weeks": of("marts/fact_sales", "business_date"),
+        **dict.fromkeys(("units", "units_scale"), of("marts/fact_sales", "units")),
+        "revenue": of("marts/fact_sales", "revenue"),
+        "revenue_scale": of("marts/fact_sales", "units", "revenue"),
+        "updated_at": (),
+    },
+    "real_time/rt_revenue_today": {
+        "region": of(_STORES, "region"),
+        "as_of": _AS_OF,
+        "stores": of(_HOURS, "store_id"),
+        **{name: of(_HOURS, name) for name in ("units", "revenue", "transactions")},
+        "revenue_last_week": (*of(_HOURS, "revenue"), *of("real_time/rt_clock", "local_date", "local_hour")),
+        "updated_at": (),
+    },
+    "real_time/rt_top_movers": {
+        "product_id": of(_SALES, "product_id"),
+        "product": of(_PRODUCTS, "name"),
+        "category": of(_PRODUCTS, "category"),
+        "as_of": _AS_OF,
+        "stores": of(_SALES, "store_id"),
+        **dict.fromkeys(("units_1h", "units_24h"), of(_SALES, "units")),
+        **dict.fromkeys(("revenue_1h", "revenue_24h"), of(_SALES, "revenue")),
+        "updated_at": (),
+    },
+    "real_time/rt_stores_at_risk": {
+        "store_id": of(_STOCK, "store_id"),
+        "store": of(_STORES, "name"),
+        "region": of(_STORES, "region"),
+        "as_of": _AS_OF,
+        **dict.fromkeys(("out_products", "critical_products", "low_products"), of(_RISK, "level")),
+        "products": of(_STOCK, "product_id"),
+        "revenue_at_risk": (*_EXPECTED, *of(_RISK, "level"), *of(_PRODUCTS, "list_price")),
+        "updated_at": (),
+    },
+}
+
+REAL_TIME: Final[dict[str, Lineage]] = {**_OF_QUERIES, **OF_LOOKS, **REFRESHED}
