@@ -34,12 +34,13 @@ from rich.console import Console
 from retail_assets.bench.errors import BenchError
 from retail_assets.bench.own_stack import own_stack
 from retail_assets.bench.report import describe_machine, publish
-from retail_assets.bench.streaming_load import PROBE_STORE, Sent, probe_name, send
+from retail_assets.bench.streaming_load import PROBE_STORE, SCENARIO, Sent, probe_name, send
 from retail_assets.bench.streaming_rival import CREATE, RIVAL_TABLE, consume
 from retail_assets.resources.clickhouse import connect
 from retail_assets.resources.kafka import KafkaResource
 from retail_assets.resources.migrations import migrate
 from retail_assets.resources.topics import read_topic_settings
+from retail_assets.resources.warehouse_schema import documented_columns
 from retail_assets.settings import Settings, settings_of_children
 from retail_assets.simulator.scenario import Scenario
 from retail_assets.simulator.simulation import simulate
@@ -63,6 +64,9 @@ _PROBES: Final = {
     "tills": ("rt_pos_health", "register_id"),
 }
 _STATEFUL: Final = tuple(_PROBES)
+_STATE_ROWS: Final = (
+    "SELECT sum(rows) FROM (SELECT argMax(state_rows, at) AS rows FROM rt_query_progress FINAL GROUP BY query)"
+)
 
 
 @dataclass(frozen=True)
@@ -267,12 +271,10 @@ def _week(own: Settings, warehouse: Client, sizes: Sizes, console: Console) -> d
             report = stream.run(first, midnight, by_speed(sizes.speed), threading.Event())
             read += report.total.messages
             service.wait_for(read)
-            state = [line for line in service.lines("batch") if line["query"] in _STATEFUL]
-            newest = {line["query"]: line for line in state}
             figures = {
                 "messages": float(read),
                 "resident_mb": round(_resident_mb(service.process.pid)),
-                "state_rows": float(sum(line.get("state_rows", 0) for line in newest.values())),
+                "state_rows": float(str(warehouse.command(_STATE_ROWS))),
             }
             console.print(
                 f"  day {number + 1}: {figures['messages']:,.0f} messages so far, "
@@ -426,7 +428,32 @@ def _stack(settings: Settings) -> Iterator[Settings]:
     with own_stack(settings, ["kafka", "warehouse"]) as own:
         with contextlib.closing(connect(own, database="")) as client:
             migrate(client, own.clickhouse_database)
+            _fill_star_schema(client)
         yield own
+
+
+def _fill_star_schema(client: Client) -> None:
+    """Give the warehouse what the service looks at beside its own tables: dimensions, eight weeks of sales, forecasts.
+
+    The figures don't matter, their number does: they are a retailer's of the load's size.
+    """
+    world = simulate(SCENARIO).world
+    stores = world.stores.with_row_index("store_key", offset=1)
+    products = world.products.with_row_index("product_key", offset=1).with_columns(supplier_key=1)
+    for table, rows in (("dim_store", stores), ("dim_product", products)):
+        columns = [name for name, _, _ in documented_columns(table)]
+        client.insert_arrow(table, rows.select(columns).to_arrow())
+    client.command(
+        "INSERT INTO fact_sales SELECT today() - 1 - d.number, 8 + h.number, s.store_key, p.product_key, 1, 2, 0, 1 "
+        "FROM numbers(56) AS d CROSS JOIN numbers(12) AS h CROSS JOIN dim_store AS s CROSS JOIN dim_product AS p"
+    )
+    client.command(
+        "INSERT INTO fact_forecast (run_date, store_key, product_key, target_date, horizon, mean, method) "
+        "SELECT today() - 1, s.store_key, p.product_key, today() + d.number, d.number + 1, 12, 'bench' "
+        "FROM numbers(7) AS d CROSS JOIN dim_store AS s CROSS JOIN dim_product AS p"
+    )
+    client.command("SYSTEM REFRESH VIEW rt_sales_profile_refresh")
+    client.command("SYSTEM WAIT VIEW rt_sales_profile_refresh")
 
 
 def _empty(own: Settings, warehouse: Client) -> None:
@@ -443,9 +470,12 @@ def _empty(own: Settings, warehouse: Client) -> None:
             return False
 
     _until(made, "the topics don't get empty")
-    for (table,) in warehouse.query("SELECT name FROM system.tables WHERE database = currentDatabase()").result_rows:
-        if str(table).startswith("rt_"):
-            warehouse.command(f"TRUNCATE TABLE {table}")
+    written = warehouse.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE 'rt_%' "
+        "AND engine = 'ReplacingMergeTree'"
+    )
+    for (table,) in written.result_rows:
+        warehouse.command(f"TRUNCATE TABLE {table}")
 
 
 def _until(wanted: Callable[[], bool], complaint: str) -> None:

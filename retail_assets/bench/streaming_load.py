@@ -34,8 +34,9 @@ from retail_assets.simulator.tills.plan import StreamPlan
 PROBE_STORE: Final = "PROBE"
 #: Probes of each topic in a second.
 PROBES_PER_S: Final = 5
-_STORES, _PRODUCTS, _DAYS = 20, 300, 8
 _LAST: Final = date(2025, 11, 28)
+#: Whose day it is.
+SCENARIO: Final = Scenario(last_date=_LAST, stores=20, products=300, days=8)
 _CHUNK: Final = 50
 _TIME: Final = re.compile(rb'"occurred_at":(\d{13})')
 
@@ -57,8 +58,7 @@ class Template:
 
 def templates() -> list[Template]:
     """Return the messages of one day in the order of sending."""
-    scenario = Scenario(last_date=_LAST, stores=_STORES, products=_PRODUCTS, days=_DAYS)
-    messages = StreamPlan(SimulatedDays(simulate(scenario)), scenario.seed, scenario.dirt).day(_LAST)
+    messages = StreamPlan(SimulatedDays(simulate(SCENARIO)), SCENARIO.seed, SCENARIO.dirt).day(_LAST)
     return [
         _template(EVENT_TOPICS[place], key, value)
         for place, key, value in messages.select("topic", "key", "value").iter_rows()

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -151,12 +150,6 @@ class Table:
 
 def noon(second: float) -> datetime:
     return datetime(2026, 3, 2, 12, tzinfo=UTC) + timedelta(seconds=second)
-
-
-@pytest.fixture
-def seen(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.INFO, logs.LOG.name):
-        yield caplog
 
 
 def test_the_batches_of_ten_seconds_are_one_row_once_these_are_over() -> None:

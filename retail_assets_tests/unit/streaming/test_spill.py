@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from retail_streaming import logs
 from retail_streaming.errors import StreamingError, TransientError
 from retail_streaming.progress import RowsWritten
 from retail_streaming.queries import Output, Query
@@ -60,12 +58,6 @@ class FakeWarehouse:
     @property
     def stores(self) -> list[str]:
         return [row["store_id"] for row in self.rows]
-
-
-@pytest.fixture
-def seen(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.INFO, logs.LOG.name):
-        yield caplog
 
 
 @pytest.fixture

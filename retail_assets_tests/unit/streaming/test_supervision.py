@@ -1,11 +1,9 @@
 """What becomes of a query that ends, with a stand-in for Spark's."""
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
-from retail_streaming import logs
 from retail_streaming.errors import StreamingError, TransientError, UnknownError
 from retail_streaming.supervision import CALM_SECONDS, LONGEST_PAUSE, WINDOW_SECONDS, State, SupervisedQuery
 
@@ -61,12 +59,6 @@ class Till:
         while self.now < end:
             self.now = min(self.now + 0.25, end)
             self.query.look(self.now)
-
-
-@pytest.fixture
-def seen(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.INFO, logs.LOG.name):
-        yield caplog
 
 
 def test_a_query_that_runs_is_left_alone() -> None:
