@@ -4,7 +4,7 @@ How long stock lasts follows from sales, forecasts and time, whether an hour is 
 of it lies in the warehouse. So the service asks there, by statements that read the tables' final rows and insert only
 what changed. What was known before is in the tables too, so a look may be repeated, or done by another process, without
 harm. Belongs here: the statements, and how often. Does not belong here: the figures themselves (views of
-`infra/clickhouse/ddl`), and the stores' clocks (`clock`).
+`infra/clickhouse/ddl`), and the stores' clocks (`store_clock`).
 """
 
 import logging
@@ -12,10 +12,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from retail_streaming.clock import write_clock
 from retail_streaming.errors import StreamingError
 from retail_streaming.logs import log
 from retail_streaming.settings import StreamingSettings
+from retail_streaming.store_clock import write_clock
 from retail_streaming.warehouse import Warehouse
 
 #: The tables that looks write.

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfoNotFoundError
 import pytest
 
 from retail_streaming.background import keep_doing
-from retail_streaming.clock import CLOCK, hours_of
 from retail_streaming.errors import TransientError
 from retail_streaming.looks import Looks
 from retail_streaming.metrics import Metrics
 from retail_streaming.settings import StreamingSettings
+from retail_streaming.store_clock import CLOCK, hours_of
 from retail_streaming.warehouse import Warehouse
 
 
