@@ -21,7 +21,7 @@ from pyspark.sql.streaming.listener import (
     StreamingQueryListener,
 )
 
-from retail_streaming.events import COUNTS, VERDICTS
+from retail_streaming.events import AHEAD, COUNTS, VERDICTS
 from retail_streaming.logs import log
 
 #: Verdict on an event that is behind the watermark: Spark's, not ours.
@@ -174,7 +174,9 @@ class ProgressReports(StreamingQueryListener):
         counts = observed.asDict() if observed is not None else {}
         batch = batch_of(progress, counts, self._written.take(str(progress.name), progress.batchId))
         if batch.rows_in or batch.rows_out:
-            log(logging.WARNING if batch.left_out[LATE] else logging.INFO, "batch", **batch_line(batch))
+            # What is left out here for its time is nowhere else in these tables; the rest is a dead letter or a monster.
+            left_out = batch.left_out[LATE] or batch.left_out[AHEAD]
+            log(logging.WARNING if left_out else logging.INFO, "batch", **batch_line(batch))
         for observer in self._observers:
             observer.batch(batch)
 
