@@ -77,14 +77,14 @@ class TopicsOfCheckpoint:
                 f"{self._query}: its checkpoint {self._uri} was moved away while the service runs: start the service "
                 "again, then the query begins anew"
             )
-        self._noted = noted or {}
-        ids = self._compared()
-        if ids.keys() - self._noted.keys() or noted is None:
+        ids = self._compared(noted or {})
+        together = {**(noted or {}), **ids}
+        if together != noted:
             is_new = self._folder.read(_SPARKS_FILE) is None
-            self._noted = {**self._noted, **ids}
-            self._folder.write(TOPICS_FILE, json.dumps(self._noted, sort_keys=True))
+            self._folder.write(TOPICS_FILE, json.dumps(together, sort_keys=True))
             event = "query begins anew" if is_new else "topics noted"
-            log(logging.INFO, event, query=self._query, checkpoint=self._uri, topics=self._noted)
+            log(logging.INFO, event, query=self._query, checkpoint=self._uri, topics=together)
+        self._noted = together
 
     def check(self) -> None:
         """Compare after a batch was read and before it is written.
@@ -95,11 +95,10 @@ class TopicsOfCheckpoint:
             TransientError: the broker doesn't answer.
             StreamingError: a topic is missing, or isn't the one that the checkpoint is about.
         """
-        self._compared()
+        self._compared(self._noted or {})
 
-    def _compared(self) -> dict[str, str]:
+    def _compared(self, noted: Mapping[str, str]) -> dict[str, str]:
         ids = dict(self._ids())
-        noted = self._noted or {}
         remade = [name for name in self._names if name in ids and noted.get(name, ids[name]) != ids[name]]
         if remade:
             was = ", ".join(f"{name} (id {noted[name]} then, {ids[name]} now)" for name in remade)

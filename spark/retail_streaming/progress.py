@@ -124,6 +124,14 @@ def batch_line(batch: Batch) -> dict[str, Any]:
     }
 
 
+def batch_level(batch: Batch) -> int:
+    """Return the level of a batch's log line: a warning when an event was left out for its time alone.
+
+    Such an event is in no table here. Of what is refused there is a dead letter.
+    """
+    return logging.WARNING if batch.left_out[LATE] or batch.left_out[AHEAD] else logging.INFO
+
+
 def _instant(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="milliseconds")
 
@@ -174,9 +182,7 @@ class ProgressReports(StreamingQueryListener):
         counts = observed.asDict() if observed is not None else {}
         batch = batch_of(progress, counts, self._written.take(str(progress.name), progress.batchId))
         if batch.rows_in or batch.rows_out:
-            # What is left out here for its time is nowhere else in these tables; the rest is a dead letter or a monster.
-            left_out = batch.left_out[LATE] or batch.left_out[AHEAD]
-            log(logging.WARNING if left_out else logging.INFO, "batch", **batch_line(batch))
+            log(batch_level(batch), "batch", **batch_line(batch))
         for observer in self._observers:
             observer.batch(batch)
 
