@@ -37,8 +37,9 @@ soak: setup  ## Send a million dirty events and kill service, broker and warehou
 	@SOAK_EVENTS=$${SOAK_EVENTS:-1000000} SOAK_KILLS=$${SOAK_KILLS:-20} $(BIN)/python -m pytest \
 	  retail_assets_tests/integration/streaming/test_exactly_once.py $(ARGS)
 
-test-full-disk: setup  ## Fill up a small disk while the demo runs (root on Linux)
-	@FULL_DISK_TEST=1 $(BIN)/python -m pytest retail_assets_tests/e2e/test_full_disk.py $(ARGS)
+test-full-disk: setup  ## Fill up small disks while the demo and the streaming service run (root on Linux)
+	@FULL_DISK_TEST=1 $(BIN)/python -m pytest retail_assets_tests/e2e/test_full_disk.py \
+		retail_assets_tests/integration/streaming/test_full_disk.py $(ARGS)
 
 lint: setup  ## Check style and types
 	@$(BIN)/ruff check .

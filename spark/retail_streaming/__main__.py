@@ -8,6 +8,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from retail_streaming import logs
 from retail_streaming.errors import SettingsError, StreamingError
@@ -50,6 +51,21 @@ def _fetch_jars(settings: StreamingSettings) -> None:
     installation.fetch(settings.cache_dir, settings.java_home, settings.jar_groups, _say)
 
 
+def _begin_anew(settings: StreamingSettings, names: Sequence[str]) -> None:
+    from retail_streaming.checkpoints import set_aside
+    from retail_streaming.queries import QUERIES
+
+    known = [query.name for query in QUERIES]
+    if unknown := [name for name in names if name not in known]:
+        raise SettingsError(f"there is no query {', '.join(unknown)}: the queries are {', '.join(known)}")
+    for name in names:
+        aside = set_aside(settings, name, datetime.now(UTC))
+        if aside is None:
+            _say(f"{name} has no checkpoint: it begins anew in any case")
+        else:
+            _say(f"{name} begins anew with the next start of the service; its checkpoint is now {aside}")
+
+
 _COMMANDS = {
     "run": (_run, "run until SIGTERM; a restart goes on where the last run was"),
     "check": (_check, "check settings, Java, jars, broker, topics, warehouse and tables, and end"),
@@ -68,11 +84,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, about) in _COMMANDS.items():
         commands.add_parser(name, help=about, description=about)
-    command = parser.parse_args(arguments).command
+    about = "set aside the checkpoints of queries while the service is stopped, so that they read from the start"
+    anew = commands.add_parser("begin-anew", help=about, description=about)
+    anew.add_argument("queries", nargs="+", metavar="QUERY", help="its name, as in the log")
+    parsed = parser.parse_args(arguments)
     logs.configure()
     logs.quiet_libraries()
     try:
-        _COMMANDS[command][0](load_settings())
+        if parsed.command == "begin-anew":
+            _begin_anew(load_settings(), parsed.queries)
+        else:
+            _COMMANDS[parsed.command][0](load_settings())
     except SettingsError as error:
         sys.stderr.write(f"retail-streaming: {error}\n")
         return 2

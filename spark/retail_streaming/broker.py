@@ -4,8 +4,9 @@ Asks by the Kafka client in Spark's own jars, so that the service needs no secon
 message means (`events`).
 """
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any, Final
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
@@ -14,46 +15,96 @@ from pyspark.sql import DataFrame, SparkSession
 
 from retail_assets.contracts.letters import letter_columns
 from retail_assets.contracts.topics import Topic
-from retail_streaming.errors import SettingsError, StreamingError, TransientError, first_line
+from retail_streaming.errors import SettingsError, TopicMissingError, TransientError, first_line
 from retail_streaming.settings import StreamingSettings
 
 _ANSWER_MS: Final = "10000"
+#: What a broker answers that knows no topic ids.
+_NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"
 
 
-def require_topics(spark: SparkSession, settings: StreamingSettings, topics: Sequence[Topic]) -> None:
-    """Make sure that the broker answers and has the topics.
+class TopicAdmin:
+    """Asks the broker for topics. One connection for all threads, opened when it is first needed."""
 
-    Raises:
-        TransientError: the broker doesn't answer.
-        SettingsError: its address can't be right.
-        StreamingError: a topic is missing. It is not made here: its partitions and retention are the platform's.
-    """
-    jvm: Any = spark._jvm  # noqa: SLF001
-    properties = jvm.java.util.Properties()
-    for name, value in {
-        "bootstrap.servers": settings.bootstrap_servers,
-        "request.timeout.ms": _ANSWER_MS,
-        "default.api.timeout.ms": _ANSWER_MS,
-    }.items():
-        properties.setProperty(name, value)
-    try:
-        with closing(jvm.org.apache.kafka.clients.admin.AdminClient.create(properties)) as admin:
-            present = set(admin.listTopics().names().get())
-    except Py4JJavaError as error:
-        cause = root_cause(error)
-        if "ConfigException" in cause:
-            raise SettingsError(
-                f"RETAIL_KAFKA_BOOTSTRAP_SERVERS is {settings.bootstrap_servers!r}: no such address ({cause})"
+    def __init__(self, spark: SparkSession, settings: StreamingSettings) -> None:
+        """Take what is needed to connect."""
+        self._jvm: Any = spark._jvm  # noqa: SLF001
+        self._servers = settings.bootstrap_servers
+        self._lock = Lock()
+        self._client: Any = None
+
+    def require(self, topics: Sequence[Topic]) -> None:
+        """Make sure that the broker answers and has the topics.
+
+        Raises:
+            TransientError: the broker doesn't answer.
+            SettingsError: its address can't be right.
+            TopicMissingError: a topic is missing. It is not made here: its partitions and retention are the platform's.
+        """
+        with self._explained():
+            present = set(self._connected().listTopics().names().get())
+        self._require_none([topic.name for topic in topics if topic.name not in present])
+
+    def ids(self, topics: Sequence[Topic]) -> dict[str, str]:
+        """Return the ids of topics by name, without those that have none. A topic that is made anew has another.
+
+        Raises:
+            TransientError: the broker doesn't answer.
+            TopicMissingError: a topic is missing.
+        """
+        ids: dict[str, str] = {}
+        asked = self._jvm.java.util.ArrayList()
+        for topic in topics:
+            asked.add(topic.name)
+        with self._explained():
+            answers = self._connected().describeTopics(asked).topicNameValues()
+        for topic in topics:
+            with self._explained(topic.name):
+                ids[topic.name] = str(answers[topic.name].get().topicId().toString())
+        return {name: topic_id for name, topic_id in ids.items() if topic_id != _NO_ID}
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                properties = self._jvm.java.util.Properties()
+                for name, value in {
+                    "bootstrap.servers": self._servers,
+                    "request.timeout.ms": _ANSWER_MS,
+                    "default.api.timeout.ms": _ANSWER_MS,
+                }.items():
+                    properties.setProperty(name, value)
+                self._client = self._jvm.org.apache.kafka.clients.admin.AdminClient.create(properties)
+            return self._client
+
+    @contextmanager
+    def _explained(self, *names: str) -> Iterator[None]:
+        try:
+            yield
+        except Py4JJavaError as error:
+            cause = root_cause(error)
+            if "ConfigException" in cause:
+                raise SettingsError(
+                    f"RETAIL_KAFKA_BOOTSTRAP_SERVERS is {self._servers!r}: no such address ({cause})"
+                ) from None
+            if "UnknownTopicOrPartition" in cause:
+                self._require_none(names)
+            raise TransientError(
+                f"the Kafka broker at {self._servers} doesn't answer ({cause}): start it with `retail up`, "
+                "or check RETAIL_KAFKA_BOOTSTRAP_SERVERS"
             ) from None
-        raise TransientError(
-            f"the Kafka broker at {settings.bootstrap_servers} doesn't answer ({cause}): start it with `retail up`, "
-            "or check RETAIL_KAFKA_BOOTSTRAP_SERVERS"
-        ) from None
-    missing = [topic.name for topic in topics if topic.name not in present]
-    if missing:
-        raise StreamingError(
-            f"the broker at {settings.bootstrap_servers} has no topic {', '.join(missing)}: run `retail topics apply`"
-        )
+
+    def _require_none(self, missing: Sequence[str]) -> None:
+        if missing:
+            raise TopicMissingError(
+                f"the broker at {self._servers} has no topic {', '.join(missing)}: run `retail topics apply`"
+            )
 
 
 def read_topics(spark: SparkSession, settings: StreamingSettings, topics: Sequence[Topic]) -> DataFrame:

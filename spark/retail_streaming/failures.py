@@ -6,7 +6,15 @@ Does not belong here: what is done about it (`service`).
 import re
 from typing import Final
 
-from retail_streaming.errors import StreamingError, TransientError, UnknownError, first_line
+from retail_streaming.errors import (
+    CheckpointError,
+    DiskFullError,
+    MessagesLostError,
+    StreamingError,
+    TransientError,
+    UnknownError,
+    first_line,
+)
 
 # Kafka's client gives up after its own time-outs; these are its words for a broker that is away or just coming up.
 _BROKER_AWAY: Final = re.compile(
@@ -17,7 +25,37 @@ _BROKER_AWAY: Final = re.compile(
 _DATA_LOSS: Final = re.compile(
     r"KAFKA_DATA_LOSS|failOnDataLoss|data may have been lost|OffsetOutOfRange|UnknownTopicOrPartition"
 )
-_NOISE: Final = ("=== Streaming Query ===", "Identifier:", "[STREAM_FAILED]", "at ", "JVM stacktrace:")
+_DISK_FULL: Final = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
+# What Spark says itself of a log that is not as it left it, and of files that don't fit each other.
+_DAMAGED: Final = re.compile(
+    r"MALFORMED_LOG_FILE|Incomplete log file|batch \d+ doesn't exist"
+    r"|STREAMING_CHECKPOINT_MISSING_METADATA_FILE|STATE_STORE_CHECKPOINT_LOCATION_NOT_EMPTY"
+    r"|STREAMING_STATEFUL_OPERATOR_MISSING_STATE_DIRECTORY|CANNOT_READ_STREAMING_STATE_FILE"
+    r"|ChecksumException|RocksDBException: Corruption"
+)
+# Of other damage only parsers complain, in words of their own: then it matters who called them. A state that can't be
+# loaded for another reason (`CANNOT_LOAD_STATE_STORE` alone) may be loaded the next time.
+_READS_CHECKPOINT: Final = re.compile(
+    r"\bat org\.apache\.spark\S*\.(StreamMetadata|OffsetSeqLog|CommitLog|HDFSMetadataLog|StateStoreChangelogReader"
+    r"|StateSchemaCompatibilityChecker|RocksDBFileManager|MicroBatchExecution\.(initialize|populateStart))"
+)
+_UNREADABLE: Final = re.compile(
+    r"com\.fasterxml\.jackson\S*Exception|org\.json4s\S*Exception|MalformedInputException|EOFException|ZipException"
+    r"|java\.lang\.AssertionError|NumberFormatException"
+)
+_TWO_AT_ONCE: Final = "CONCURRENT_STREAM_LOG_UPDATE"
+_JAVA_CAUSE: Final = re.compile(
+    r"^\s*(?:Caused by|py4j\S+)?: (?P<cause>[a-z]\w*\.[\w.$]+(?:Exception|Error)\b.*)$", re.MULTILINE
+)
+_BEFORE_CAUSE: Final = re.compile(r"^(Caused by)?[: ]*")
+_NOISE: Final = (
+    "=== Streaming Query ===",
+    "Identifier:",
+    "[STREAM_FAILED]",
+    "at ",
+    "JVM stacktrace:",
+    "An exception was raised by the Python Proxy",
+)
 
 
 def explain(text: str, *, query: str, topic: str, checkpoint: str) -> StreamingError:
@@ -29,11 +67,44 @@ def explain(text: str, *, query: str, topic: str, checkpoint: str) -> StreamingE
         topic: what it reads.
         checkpoint: where its state is.
     """
+    if _DISK_FULL.search(text):
+        return DiskFullError(
+            f"{query}: a disk is full, that of its checkpoint {checkpoint} or that of Spark's temporary files: make "
+            "room, then the query goes on where it was"
+        )
     if _DATA_LOSS.search(text):
-        return StreamingError(
-            f"{query}: topic {topic} no longer has messages that were not read yet (it was made anew, or they are past "
-            f"its retention), and none is skipped in silence: to go on with what the topic has, move {checkpoint} away"
+        return MessagesLostError(
+            f"{query}: topic {topic} no longer has messages that were not read yet (they are past its retention, or it "
+            f"was made anew), and none is skipped in silence: to go on with what the topic has, "
+            f"{begin_anew(query, checkpoint)}"
+        )
+    if _TWO_AT_ONCE in text:
+        return CheckpointError(
+            f"{query}: its checkpoint {checkpoint} was written by someone else, or its newest file is missing: end any "
+            f"other service that uses it; if there is none, {begin_anew(query, checkpoint)}"
+        )
+    damage = _DAMAGED.search(text) or (_UNREADABLE.search(text) if _READS_CHECKPOINT.search(text) else None)
+    if damage:
+        return CheckpointError(
+            f"{query}: its checkpoint is damaged ({_line_of(damage)}): restore {checkpoint} as a whole, or "
+            f"{begin_anew(query, checkpoint)}"
         )
     if _BROKER_AWAY.search(text):
         return TransientError(f"{query}: the Kafka broker is away")
-    return UnknownError(f"{query} failed ({first_line(text, without=_NOISE)}): its checkpoint is {checkpoint}")
+    causes = _JAVA_CAUSE.findall(text)
+    found = first_line(causes[-1] if causes else text, without=_NOISE)
+    return UnknownError(f"{query} failed ({found}): its checkpoint is {checkpoint}")
+
+
+def _line_of(match: re.Match[str]) -> str:
+    """Return the line with a match."""
+    begin, end = match.string.rfind("\n", 0, match.start()) + 1, match.string.find("\n", match.end())
+    return first_line(_BEFORE_CAUSE.sub("", match.string[begin : end if end > 0 else None].strip()))
+
+
+def begin_anew(query: str, checkpoint: str) -> str:
+    """Return the words for what a person does to have a query read its topics from their start."""
+    return (
+        f"end the service, set {checkpoint} aside by `retail-streaming begin-anew {query}`, and start the service; "
+        "the query then reads from the start of what its topics have, and rows replace themselves"
+    )

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from retail_streaming.errors import StreamingError
 from retail_streaming.progress import Batch
 from retail_streaming.spill import Spill
 from retail_streaming.supervision import State, SupervisedQuery
@@ -35,6 +36,7 @@ class Metrics:
 
         self._up = gauge("query_up", "1 while the query runs, 0 while it waits to be started again or has failed")
         self._restarts = counter("query_restarts", "How often the query was started again")
+        self._failures = counter("query_failures", "How often the query ended, by reason", (*_BY_QUERY, "reason"))
         self._batches = counter("batches", "Batches that ended well")
         self._messages = counter("messages", "Messages read")
         self._left_out = counter(
@@ -52,6 +54,7 @@ class Metrics:
         self._state_rows = gauge("state_rows", "Keys in the query's state")
         self._state_bytes = gauge("state_bytes", "Memory that the query's state takes")
         self._letters = counter("dead_letters", "Messages that a contract refused", ("topic", "reason"))
+        self._clock_set = counter("clock_set", "How often the machine's clock was set", ("direction",))
         self._spill_files = gauge("spill_files", "Files that wait for the warehouse", ())
         self._spill_bytes = gauge("spill_bytes", "Size of the files that wait for the warehouse", ())
         self._spilling = gauge("spilling", "1 while rows go to the disk because the warehouse is away", ())
@@ -76,6 +79,14 @@ class Metrics:
     def restarted(self, query: str) -> None:
         """Take note that a query was started again."""
         self._restarts.labels(query).inc()
+
+    def failed(self, query: str, error: StreamingError) -> None:
+        """Take note that a query ended, or didn't start."""
+        self._failures.labels(query, error.reason).inc()
+
+    def clock_was_set(self, seconds: float) -> None:
+        """Take note that the machine's clock was set; below 0 it was set back."""
+        self._clock_set.labels("back" if seconds < 0 else "forward").inc()
 
     def watch_spill(self, spill: Spill) -> None:
         """Have the figures of the spilled rows in the metrics."""

@@ -21,7 +21,7 @@ from pyspark.sql.streaming.listener import (
     StreamingQueryListener,
 )
 
-from retail_streaming.events import COUNTS, VERDICTS
+from retail_streaming.events import AHEAD, COUNTS, VERDICTS
 from retail_streaming.logs import log
 
 #: Verdict on an event that is behind the watermark: Spark's, not ours.
@@ -124,6 +124,14 @@ def batch_line(batch: Batch) -> dict[str, Any]:
     }
 
 
+def batch_level(batch: Batch) -> int:
+    """Return the level of a batch's log line: a warning when an event was left out for its time alone.
+
+    Such an event is in no table here. Of what is refused there is a dead letter.
+    """
+    return logging.WARNING if batch.left_out[LATE] or batch.left_out[AHEAD] else logging.INFO
+
+
 def _instant(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="milliseconds")
 
@@ -174,7 +182,7 @@ class ProgressReports(StreamingQueryListener):
         counts = observed.asDict() if observed is not None else {}
         batch = batch_of(progress, counts, self._written.take(str(progress.name), progress.batchId))
         if batch.rows_in or batch.rows_out:
-            log(logging.WARNING if batch.left_out[LATE] else logging.INFO, "batch", **batch_line(batch))
+            log(batch_level(batch), "batch", **batch_line(batch))
         for observer in self._observers:
             observer.batch(batch)
 

@@ -8,7 +8,7 @@ import logging
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from threading import Event
 from types import FrameType
@@ -22,8 +22,10 @@ from pyspark.sql.streaming.query import StreamingQuery
 from retail_assets.contracts.topics import Topic
 from retail_streaming import looks, session
 from retail_streaming.background import keep_doing
-from retail_streaming.broker import read_topics, require_topics, send_letters
-from retail_streaming.errors import StreamingError, UnknownError
+from retail_streaming.broker import TopicAdmin, read_topics, send_letters
+from retail_streaming.checkpoints import HadoopFolder, TopicsOfCheckpoint
+from retail_streaming.clock import ClockWatch
+from retail_streaming.errors import MessagesLostError, StreamingError, UnknownError
 from retail_streaming.failures import explain
 from retail_streaming.health import Health
 from retail_streaming.http_server import HttpServer
@@ -58,6 +60,7 @@ class Service:
         self._metrics = Metrics()
         self._progress_rows = ProgressRows()
         self._supervised: list[SupervisedQuery[StreamingQuery]] = []
+        self._clock = ClockWatch()
         self._signal = ""
 
     def run(self) -> None:
@@ -99,16 +102,18 @@ class Service:
         if self._stopping.is_set():
             return
         self._start_background_work()
+        admin = TopicAdmin(spark, self._settings)
         observers = (self._health, self._metrics, self._progress_rows)
         spark.streams.addListener(ProgressReports(self._written, observers))
         for query in self._queries:
             if self._stopping.is_set():
                 break
-            supervised = self._supervise(spark, query, epoch)
+            supervised = self._supervise(spark, query, epoch, admin)
             self._supervised.append(supervised)
             supervised.start(time.monotonic())
         log(logging.INFO, "service started", queries=[query.name for query in self._queries], epoch=epoch)
         while not self._stopping.wait(_LOOK_SECONDS):
+            self._look_at_the_clock()
             for supervised in self._supervised:
                 supervised.look(time.monotonic())
             self._health.turned()
@@ -119,9 +124,20 @@ class Service:
         for supervised in self._supervised:
             if supervised.stream is not None:
                 self._finish(supervised.name, supervised.stream)
+        admin.close()
         self._write_last_progress()
         if failures := self._failures():
             raise StreamingError(f"some queries had failed: {failures}")
+
+    def _look_at_the_clock(self) -> None:
+        set_by = self._clock.look()
+        if set_by:
+            log(logging.WARNING, "clock was set", seconds=round(set_by, 1))
+            self._metrics.clock_was_set(set_by)
+        if set_by < 0:
+            # Spark would wait with the next batch until the clock is where it was.
+            for supervised in self._supervised:
+                supervised.start_anew()
 
     def _failures(self) -> str:
         return "; ".join(f"{one.name} ({one.error})" for one in self._supervised if one.state is State.FAILED)
@@ -147,8 +163,14 @@ class Service:
             with suppress(StreamingError):
                 self._progress_rows.write(Warehouse(self._settings).insert, datetime.now(UTC), all_rows=True)
 
-    def _supervise(self, spark: SparkSession, query: Query, epoch: int) -> SupervisedQuery[StreamingQuery]:
+    def _supervise(
+        self, spark: SparkSession, query: Query, epoch: int, admin: TopicAdmin
+    ) -> SupervisedQuery[StreamingQuery]:
         letters_to = query.letters_to
+        checkpoint = self._settings.checkpoint_of(query.name)
+        topics = TopicsOfCheckpoint(
+            query.name, query.topics, checkpoint, HadoopFolder(spark, checkpoint), lambda: admin.ids(query.topics)
+        )
         writer = BatchWriter(
             query,
             Warehouse(self._settings),
@@ -158,26 +180,31 @@ class Service:
             stopping=self._stopping,
             spill=self._spill,
             spill_after=self._settings.stream_spill_after_seconds,
+            check_topics=topics.check,
             send_letters=None if letters_to is None else lambda rows: send_letters(rows, self._settings, letters_to),
             count_letters=self._metrics.count_letters,
         )
         supervised = SupervisedQuery(
             query.name,
-            lambda: self._stream(spark, query, writer),
-            lambda stream: self._why(query, writer, stream),
+            lambda: self._stream(spark, query, writer, topics),
+            lambda stream: self._why(query, writer, stream, topics),
             restarts=self._settings.stream_restarts,
             on_restart=lambda: self._metrics.restarted(query.name),
+            on_failure=lambda error: self._metrics.failed(query.name, error),
         )
         self._metrics.watch_query(supervised)
         self._health.watch_query(supervised, lambda: writer.waiting)
         return supervised
 
-    def _stream(self, spark: SparkSession, query: Query, writer: BatchWriter) -> StreamingQuery:
+    def _stream(
+        self, spark: SparkSession, query: Query, writer: BatchWriter, topics: TopicsOfCheckpoint
+    ) -> StreamingQuery:
         writer.failure = None
         # Taken over by the query's own thread: jobs within a pool stand in line, pools take turns.
         spark.sparkContext.setLocalProperty("spark.scheduler.pool", query.name)
         pause_ms = round(self._settings.stream_trigger_seconds * query.pace * 1000)
         try:
+            topics.begin()
             return (
                 query.plan(read_topics(spark, self._settings, query.topics), self._settings)
                 .writeStream.queryName(query.name)
@@ -190,13 +217,21 @@ class Service:
         except (PySparkException, Py4JJavaError) as error:
             raise self._explained(query, str(error)) from error
 
-    def _why(self, query: Query, writer: BatchWriter, stream: StreamingQuery) -> StreamingError:
+    def _why(
+        self, query: Query, writer: BatchWriter, stream: StreamingQuery, topics: TopicsOfCheckpoint
+    ) -> StreamingError:
         if writer.failure is not None:
             return writer.failure
         exception = stream.exception()
         if exception is None:
             return UnknownError(f"{query.name} was stopped by someone else")
-        return self._explained(query, str(exception))
+        error = self._explained(query, f"{exception}\n{causes(stream)}")
+        if isinstance(error, MessagesLostError):
+            try:
+                topics.check()
+            except StreamingError as better:
+                return better
+        return error
 
     def _explained(self, query: Query, text: str) -> StreamingError:
         topics = ", ".join(topic.name for topic in query.topics)
@@ -242,6 +277,13 @@ def _last_batch(stream: StreamingQuery) -> int:
     return int(progress["batchId"]) if progress else -1
 
 
+def causes(stream: StreamingQuery) -> str:
+    """Return Java's exception that ended a query, with its causes and stacks: pyspark passes on the message alone."""
+    java_query: Any = stream._jsq  # noqa: SLF001
+    jvm: Any = SparkSession.active()._jvm  # noqa: SLF001
+    return str(jvm.org.apache.commons.lang3.exception.ExceptionUtils.getStackTrace(java_query.exception().get()))
+
+
 def require_all(spark: SparkSession, settings: StreamingSettings, queries: Sequence[Query] = QUERIES) -> int:
     """Make sure that the broker, the topics, the warehouse and its tables are there.
 
@@ -252,7 +294,8 @@ def require_all(spark: SparkSession, settings: StreamingSettings, queries: Seque
         TransientError: the broker or the warehouse doesn't answer.
         StreamingError: something that doesn't pass.
     """
-    require_topics(spark, settings, topics_of(queries))
+    with closing(TopicAdmin(spark, settings)) as admin:
+        admin.require(topics_of(queries))
     warehouse = Warehouse(settings)
     try:
         targets = [target for query in queries for target in query.targets]

@@ -6,9 +6,9 @@ starting one (`service`).
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from retail_streaming.errors import StreamingError, TransientError, UnknownError
 from retail_streaming.logs import log
@@ -36,6 +36,13 @@ class Stream(Protocol):
     def isActive(self) -> bool:  # noqa: N802 -- Spark's name
         """Whether it runs."""
 
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """Whether a batch is on its way (`isTriggerActive`), among other things."""
+
+    def stop(self) -> None:
+        """End it."""
+
 
 _Running = TypeVar("_Running", bound=Stream)
 
@@ -59,6 +66,7 @@ class SupervisedQuery(Generic[_Running]):
         *,
         restarts: int,
         on_restart: Callable[[], None] = lambda: None,
+        on_failure: Callable[[StreamingError], None] = lambda _: None,
     ) -> None:
         """Say how to run it; `start` does.
 
@@ -68,6 +76,7 @@ class SupervisedQuery(Generic[_Running]):
             why: says why it ended.
             restarts: how often it may be started again within `WINDOW_SECONDS`.
             on_restart: called each time that it is started again.
+            on_failure: told why, each time that it ended or didn't start.
         """
         self.name = name
         self.state = State.RESTARTING
@@ -78,8 +87,10 @@ class SupervisedQuery(Generic[_Running]):
         self._why = why
         self._limit = restarts
         self._on_restart = on_restart
+        self._on_failure = on_failure
         self._failures: deque[float] = deque()
         self._start_at = 0.0
+        self._anew = False
 
     def start(self, now: float) -> None:
         """Start it. What goes wrong with that is a failure like any other.
@@ -88,6 +99,7 @@ class SupervisedQuery(Generic[_Running]):
             now: of a clock that is never set.
         """
         self.in_order = False
+        self._anew = False
         try:
             self.stream = self._begin()
         except StreamingError as error:
@@ -102,6 +114,13 @@ class SupervisedQuery(Generic[_Running]):
         elif self.state is State.RESTARTING and now >= self._start_at:
             self._on_restart()
             self.start(now)
+        elif self._anew and self.stream is not None and not self.stream.status["isTriggerActive"]:
+            self.stream.stop()
+            self.start(now)
+
+    def start_anew(self) -> None:
+        """Have it stopped and started again as soon as no batch is on its way; no failure."""
+        self._anew = self.state is State.RUNNING
 
     def went_well(self, now: float) -> None:
         """Take note that a batch ended well, or that there was nothing to do."""
@@ -111,6 +130,7 @@ class SupervisedQuery(Generic[_Running]):
 
     def _failed(self, error: StreamingError, now: float) -> None:
         self.error = error
+        self._on_failure(error)
         while self._failures and now - self._failures[0] > WINDOW_SECONDS:
             self._failures.popleft()
         self._failures.append(now)

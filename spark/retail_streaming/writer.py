@@ -40,6 +40,7 @@ class BatchWriter:
         stopping: Event,
         spill: Spill,
         spill_after: float,
+        check_topics: Callable[[], None] = lambda: None,
         send_letters: Callable[[DataFrame], None] | None = None,
         count_letters: Callable[[pa.Table], None] = lambda _: None,
     ) -> None:
@@ -54,6 +55,7 @@ class BatchWriter:
             stopping: set when the service is told to stop.
             spill: takes the rows while the warehouse is away.
             spill_after: seconds that the warehouse has to be away for that.
+            check_topics: makes sure that what was read is of the topics that the checkpoint is about.
             send_letters: sends rows to the topic of dead letters as well; may be done again.
             count_letters: told the rows that were sent there.
         """
@@ -65,6 +67,7 @@ class BatchWriter:
         self._stopping = stopping
         self._spill = spill
         self._spill_after = spill_after
+        self._check_topics = check_topics
         self._send_letters = send_letters
         self._count_letters = count_letters
         self.failure: StreamingError | None = None
@@ -84,6 +87,7 @@ class BatchWriter:
         kept = batch.persist() if self._send_letters else batch
         try:
             rows = kept.toArrow()
+            self._patiently(self._check_topics, "topics' ids from the broker")
             if rows.num_rows and self._send_letters is not None:
                 self._patiently(partial(self._send_letters, kept), "dead letters to the broker")
             written = sum(self._write(output, rows, batch_id) for output in self._query.outputs)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from retail_assets.contracts.topics import DEAD_LETTERS, INVENTORY_UPDATES, POS_EVENTS, SALES_TRANSACTIONS
+from retail_assets.contracts.topics import DEAD_LETTERS, INVENTORY_UPDATES, POS_EVENTS, SALES_TRANSACTIONS, Topic
 from retail_assets.resources.kafka import BrokerError, KafkaResource, Letter
 from retail_assets.resources.topics import read_topic_settings
 from retail_assets.settings import Mode
@@ -148,10 +148,8 @@ class ServiceProcess:
         return "\n--- standard error:\n".join(ends)
 
 
-@pytest.fixture
-def topics(kafka: KafkaResource) -> KafkaResource:
-    """Return the broker with empty topics: other tests of the session may have used them."""
-    wanted = [SALES_TRANSACTIONS, INVENTORY_UPDATES, POS_EVENTS, DEAD_LETTERS]
+def make_anew(kafka: KafkaResource, *wanted: Topic) -> None:
+    """Delete topics, if they are there, and make them anew, empty."""
     settings_of = read_topic_settings(Mode.LOCAL)
     kafka.delete_topics([topic.name for topic in wanted])
 
@@ -163,6 +161,12 @@ def topics(kafka: KafkaResource) -> KafkaResource:
             return False
 
     eventually(empty, bool, lambda: "the topics don't get empty")
+
+
+@pytest.fixture
+def topics(kafka: KafkaResource) -> KafkaResource:
+    """Return the broker with empty topics: other tests of the session may have used them."""
+    make_anew(kafka, SALES_TRANSACTIONS, INVENTORY_UPDATES, POS_EVENTS, DEAD_LETTERS)
     return kafka
 
 

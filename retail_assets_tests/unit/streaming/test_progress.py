@@ -4,16 +4,16 @@ import json
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
 
 from retail_assets.resources.warehouse_schema import documented_columns
 from retail_streaming import logs
-from retail_streaming.errors import TransientError
+from retail_streaming.errors import DiskFullError, TransientError
 from retail_streaming.metrics import Metrics
-from retail_streaming.progress import Batch, RowsWritten, batch_line, batch_of
+from retail_streaming.progress import Batch, RowsWritten, batch_level, batch_line, batch_of
 from retail_streaming.progress_rows import SCHEMA, TABLE, ProgressRows
 from retail_streaming.supervision import SupervisedQuery
 
@@ -43,6 +43,10 @@ BATCH = batch_of(PROGRESS, COUNTS, 3)
 
 class NeverEnds:
     isActive = True  # noqa: N815 -- Spark's name
+    status: ClassVar[dict[str, bool]] = {"isTriggerActive": False}
+
+    def stop(self) -> None:
+        pytest.fail("nobody stops it")
 
 
 def metrics_of(*batches: Batch) -> Metrics:
@@ -132,6 +136,23 @@ def test_refused_messages_are_counted_by_topic_and_reason() -> None:
     found = values(metrics)
     assert found['retail_stream_dead_letters_total{reason="not a JSON object",topic="pos-events"}'] == 2
     assert found['retail_stream_dead_letters_total{reason="kind is missing",topic="pos-events"}'] == 1
+
+
+def test_failures_are_counted_by_reason_and_a_clock_that_was_set_by_direction() -> None:
+    metrics = metrics_of()
+    metrics.failed("sales", DiskFullError("full"))
+    metrics.clock_was_set(-3600)
+    found = values(metrics)
+    assert found['retail_stream_query_failures_total{query="sales",reason="disk_full"}'] == 1
+    assert found['retail_stream_clock_set_total{direction="back"}'] == 1
+
+
+@pytest.mark.parametrize(
+    ("verdict", "level"), [("late", logging.WARNING), ("ahead", logging.WARNING), ("refused", logging.INFO)]
+)
+def test_a_batch_is_a_warning_when_an_event_was_left_out_for_its_time(verdict: str, level: int) -> None:
+    nothing = dict.fromkeys(BATCH.left_out, 0)
+    assert batch_level(replace(BATCH, left_out={**nothing, verdict: 1})) == level
 
 
 class Table:

@@ -6,7 +6,14 @@ from threading import Event
 import pyarrow as pa
 import pytest
 
-from retail_streaming.errors import StreamingError, TransientError, UnknownError
+from retail_streaming.errors import (
+    CheckpointError,
+    DiskFullError,
+    MessagesLostError,
+    StreamingError,
+    TransientError,
+    UnknownError,
+)
 from retail_streaming.failures import explain
 from retail_streaming.patience import patiently
 from retail_streaming.settings import StreamingSettings
@@ -61,6 +68,95 @@ def test_patience_has_ends(error: StreamingError, seconds: float, told_to_stop: 
     assert len(tried) == attempts
 
 
+def stack(cause: str, *frames: str) -> str:
+    """Return what Java says of a query that ended, cut short."""
+    lines = [
+        "org.apache.spark.sql.streaming.StreamingQueryException: assertion failed",
+        "=== Streaming Query ===",
+        "Identifier: sales [id = 5fca6874, runId = 81cf82ec]",
+        "\tat org.apache.spark.sql.execution.streaming.runtime.StreamExecution.runStream(StreamExecution.scala:375)",
+        f"Caused by: {cause}",
+        *[f"\tat org.apache.spark.sql.execution.streaming.{frame}(X.scala:1)" for frame in frames],
+        "\tat org.apache.spark.sql.execution.streaming.runtime.StreamExecution.runStream(StreamExecution.scala:313)",
+    ]
+    return "\n".join(lines)
+
+
+def in_a_batch(text: str) -> str:
+    """Return what Java says of an exception that Python met while it fetched the rows of a batch, cut short."""
+    return (
+        "An exception was raised by the Python Proxy. Return Message: Traceback (most recent call last):\n"
+        '  File "writer.py", line 89, in __call__\n    rows = kept.toArrow()\n'
+        "py4j.protocol.Py4JJavaError: An error occurred while calling o15205.collectToPython.\n"
+        f": {text}"
+    )
+
+
+#: As Spark 4.2 says it, of a checkpoint of which one file is broken.
+DAMAGE = {
+    "an empty file of offsets": stack(
+        "java.lang.IllegalStateException: Failed to read log file file:/c/offsets/23. Incomplete log file",
+        "checkpointing.HDFSMetadataLog.getExistingBatch",
+    ),
+    "half a file of offsets": stack(
+        "com.fasterxml.jackson.core.io.JsonEOFException: Unexpected end-of-input in field name",
+        "checkpointing.OffsetSeqLog.deserialize",
+    ),
+    "nonsense for offsets": stack(
+        "java.nio.charset.MalformedInputException: Input length = 1", "checkpointing.OffsetSeqLog.deserialize"
+    ),
+    "no offsets": stack(
+        "java.lang.AssertionError: assertion failed", "runtime.MicroBatchExecution.initializeExecution"
+    ),
+    "the offsets before the last are gone": stack(
+        "java.lang.IllegalStateException: batch 22 doesn't exist", "runtime.MicroBatchExecution.populateStartOffsets"
+    ),
+    "half a commit": stack(
+        "com.fasterxml.jackson.core.io.JsonEOFException: Unexpected end-of-input", "checkpointing.CommitLog.deserialize"
+    ),
+    "nonsense for a commit": stack(
+        "org.apache.spark.SparkException: Failed to read log file file:/c/commits/23. [MALFORMED_LOG_FILE] Log file "
+        "was malformed: failed to read correct log version from garbage. SQLSTATE: KD002"
+    ),
+    "a file that is not what its checksum says": stack(
+        "org.apache.hadoop.fs.ChecksumException: Checksum error: file:/c/offsets/25 at 512"
+    ),
+    "empty metadata": (
+        "An error occurred while calling o21128.start.\n"
+        ": com.fasterxml.jackson.databind.exc.MismatchedInputException: No content to map due to end-of-input\n"
+        "\tat org.apache.spark.sql.execution.streaming.runtime.StreamMetadata$.read(StreamMetadata.scala:60)"
+    ),
+    "no metadata": (
+        "[STREAMING_CHECKPOINT_MISSING_METADATA_FILE] Checkpoint location file:/c is in an inconsistent state: the "
+        "metadata file is missing but offset and/or commit logs contain data."
+    ),
+    "state alone": "[STATE_STORE_CHECKPOINT_LOCATION_NOT_EMPTY] The location file:/c/state should be empty on batch 0",
+    "no state": "[STREAMING_STATEFUL_OPERATOR_MISSING_STATE_DIRECTORY] Cannot restart streaming query",
+    "a file of the state is gone": in_a_batch(
+        "org.apache.spark.SparkException: [CANNOT_LOAD_STATE_STORE.CANNOT_READ_STREAMING_STATE_FILE] An error occurred "
+        "during loading state. Error reading streaming state file of file:/c/state/1/1/24.changelog does not exist."
+    ),
+    "half a file of the state": in_a_batch(
+        "org.apache.spark.SparkException: [CANNOT_LOAD_STATE_STORE.UNCATEGORIZED] An error occurred."
+        "\nCaused by: java.io.EOFException: Stream ended prematurely\n"
+        "\tat org.apache.spark.sql.execution.streaming.state.StateStoreChangelogReaderV1.getNext(X.scala:506)"
+    ),
+    "an empty schema of the state": stack(
+        "java.io.EOFException", "state.StateSchemaCompatibilityChecker.getExistingKeyAndValueSchema"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_checkpoint_is_one_line_that_names_it_and_is_not_tried_again(text: str) -> None:
+    error = explain(text, query="sales", topic="t", checkpoint="file:///c")
+    assert type(error) is CheckpointError
+    with pytest.raises(
+        CheckpointError, match=r"^sales: its checkpoint is damaged \((?!.*Traceback).*`.* begin-anew sales`"
+    ):
+        raise error
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "says"),
     [
@@ -69,8 +165,24 @@ def test_patience_has_ends(error: StreamingError, seconds: float, told_to_stop: 
             TransientError,
             "the Kafka broker is away",
         ),
-        ("[KAFKA_DATA_LOSS.TOPIC_PARTITIONS_OFFSET_...]", StreamingError, "move file:///c away"),
-        ("[STREAM_FAILED] x\nat y\nNo space left on device", UnknownError, r"failed \(No space left on device\)"),
+        ("[KAFKA_DATA_LOSS.TOPIC_PARTITIONS_OFFSET_...]", MessagesLostError, "set file:///c aside"),
+        (
+            "[STREAM_FAILED] x\nat y\nCaused by: java.io.IOException: No space left on device",
+            DiskFullError,
+            "make room",
+        ),
+        ("[CONCURRENT_STREAM_LOG_UPDATE] Multiple streaming jobs detected for 22", CheckpointError, "someone else"),
+        ("[STREAM_FAILED] x\nat y\nsomething new", UnknownError, r"failed \(something new\)"),
+        # A state that could not be loaded for a reason that may pass.
+        (
+            in_a_batch(
+                "x.SparkException: [CANNOT_LOAD_STATE_STORE.X] x\nCaused by: java.net.ConnectException: refused"
+            ),
+            UnknownError,
+            r"failed \(java\.net\.ConnectException: refused\)",
+        ),
+        # Of the same kind as damage, but nobody was reading a checkpoint.
+        (stack("java.io.EOFException", "runtime.MicroBatchExecution.runBatch"), UnknownError, "EOFException"),
     ],
 )
 def test_a_failure_is_one_line_that_says_what_to_do(text: str, kind: type[StreamingError], says: str) -> None:

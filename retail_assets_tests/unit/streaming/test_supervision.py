@@ -18,6 +18,10 @@ class FakeStream:
 
     def __init__(self) -> None:
         self.error: StreamingError | None = None
+        self.status = {"isTriggerActive": False}
+
+    def stop(self) -> None:
+        self.isActive = False
 
     def end(self, error: StreamingError) -> None:
         self.isActive, self.error = False, error
@@ -31,7 +35,15 @@ class Till:
         self.refuses: StreamingError | None = None
         self.now = 0.0
         self.restarted = 0
-        self.query = SupervisedQuery("tills", self._begin, self._why, restarts=restarts, on_restart=self._count)
+        self.failures: list[StreamingError] = []
+        self.query = SupervisedQuery(
+            "tills",
+            self._begin,
+            self._why,
+            restarts=restarts,
+            on_restart=self._count,
+            on_failure=self.failures.append,
+        )
         self.query.start(self.now)
 
     def _begin(self) -> FakeStream:
@@ -79,6 +91,7 @@ def test_a_query_that_ends_for_what_may_pass_is_started_again_after_a_pause(erro
     assert till.query.error is None
     assert till.starts == [0, 0.5]
     assert till.restarted == 1
+    assert till.failures == [error]
 
 
 def test_the_pauses_grow_but_not_without_end() -> None:
@@ -153,3 +166,27 @@ def test_after_a_new_start_a_query_is_in_order_only_with_a_batch_that_went_well(
     till.end()
     till.wait(1)
     assert not till.query.in_order
+
+
+def test_a_query_that_is_to_start_anew_ends_its_batch_first_and_that_is_no_failure() -> None:
+    till = Till()
+    before = till.query.stream
+    assert before is not None
+    before.status = {"isTriggerActive": True}
+    till.query.start_anew()
+    till.wait(5)
+    assert till.query.stream is before
+    before.status = {"isTriggerActive": False}
+    till.wait(1)
+    assert till.query.stream is not before
+    assert not before.isActive
+    assert till.starts == [0, 5.25]
+    assert (till.query.state, till.restarted, till.failures) == (State.RUNNING, 0, [])
+
+
+def test_a_query_that_waits_to_be_started_again_is_not_started_anew_as_well() -> None:
+    till = Till()
+    till.end()
+    till.query.start_anew()
+    till.wait(10)
+    assert till.starts == [0, 0.5]
