@@ -17,22 +17,21 @@ CREATE TABLE IF NOT EXISTS rt_sales_profile
 )
 ENGINE = MergeTree
 ORDER BY (store_id, category, weekday, local_hour)
-COMMENT 'What an hour is used to sell, of the last eight weeks in the sales fact, refreshed hourly. One row per store, category, weekday and hour with a sale';
+COMMENT 'What an hour is used to sell, of the last eight weeks in the sales fact, refreshed every ten minutes. One row per store, category, weekday and hour with a sale';
 
 -- The scale is 1.4826 times the median absolute deviation, which is the standard deviation where values are normal, but
--- never less than that of a Poisson count with the same median: eight equal weeks don't mean that a ninth must be equal.
--- An hour without a sale has no row in the fact and counts as zero.
-CREATE MATERIALIZED VIEW IF NOT EXISTS rt_sales_profile_refresh REFRESH EVERY 1 HOUR TO rt_sales_profile AS
+-- never less than that of counts with the same mean and twice the variance of a Poisson count, since a basket often has
+-- more than one unit: eight equal weeks don't mean that a ninth must be equal. An hour without a sale has no row in the
+-- fact and counts as zero.
+CREATE MATERIALIZED VIEW IF NOT EXISTS rt_sales_profile_refresh REFRESH EVERY 10 MINUTE TO rt_sales_profile AS
 SELECT
     store_id, category, weekday, local_hour, toUInt16(weeks) AS weeks,
     arrayReduce('medianExact', all_units) AS units,
-    greatest(
-        1.4826 * arrayReduce('medianExact', arrayMap(x -> abs(x - units), all_units)), sqrt(greatest(units, 1))
-    ) AS units_scale,
+    greatest(1.4826 * arrayReduce('medianExact', arrayMap(x -> abs(x - units), all_units)), least_scale) AS units_scale,
     arrayReduce('medianExact', all_revenue) AS revenue,
     greatest(
         1.4826 * arrayReduce('medianExact', arrayMap(x -> abs(x - revenue), all_revenue)),
-        revenue / sqrt(greatest(units, 1)), 1
+        least_scale * greatest(arraySum(all_revenue), 1) / greatest(arraySum(all_units), 1)
     ) AS revenue_scale,
     now64(3, 'UTC') AS updated_at
 FROM
@@ -41,7 +40,8 @@ FROM
         q.store_id AS store_id, q.category AS category, q.weekday AS weekday, q.local_hour AS local_hour,
         d.weeks AS weeks,
         arrayResize(groupArray(q.units), toUInt32(d.weeks), 0.) AS all_units,
-        arrayResize(groupArray(q.revenue), toUInt32(d.weeks), 0.) AS all_revenue
+        arrayResize(groupArray(q.revenue), toUInt32(d.weeks), 0.) AS all_revenue,
+        sqrt(2 * greatest(arrayAvg(all_units), 1)) AS least_scale
     FROM
     (
         SELECT

@@ -153,12 +153,21 @@ REFRESHED: Final[dict[str, Lineage]] = {
         "revenue_scale": of("marts/fact_sales", "units", "revenue"),
         "updated_at": (),
     },
+    "real_time/rt_fact_hours": {
+        "store_id": of(_STORES, "store_id"),
+        **{name: of("marts/fact_sales", name) for name in ("business_date", "business_hour", "units", "revenue")},
+        "updated_at": (),
+    },
     "real_time/rt_revenue_today": {
         "region": of(_STORES, "region"),
         "as_of": _AS_OF,
         "stores": of(_HOURS, "store_id"),
         **{name: of(_HOURS, name) for name in ("units", "revenue", "transactions")},
-        "revenue_last_week": (*of(_HOURS, "revenue"), *of("real_time/rt_clock", "local_date", "local_hour")),
+        "revenue_last_week": (
+            *of(_HOURS, "revenue"),
+            *of("real_time/rt_fact_hours", "revenue"),
+            *of("real_time/rt_clock", "local_date", "local_hour"),
+        ),
         "updated_at": (),
     },
     "real_time/rt_top_movers": {

@@ -184,9 +184,18 @@ def test_an_hour_stands_beside_the_same_hour_of_last_week_on_the_stores_clock(sh
         (24, 12, 50, 0),
         (31, 12, 70, 50),
     ]
+    # Where the stream has nothing of last week, the facts may.
+    shop.earn(datetime(2026, 3, 31, 8, tzinfo=UTC), 30)
+    shop.insert("fact_sales", (date(2026, 3, 24), 10, 1, 1, Decimal(9), Decimal(45), Decimal(0), 9))
+    shop.insert("fact_sales", (date(2026, 3, 24), 12, 1, 1, Decimal(9), Decimal(99), Decimal(0), 9))
+    shop.refresh("rt_fact_hours")
+    hours = shop.client.query(
+        "SELECT local_hour, revenue_last_week FROM retail.v_revenue_hourly WHERE local_date = '2026-03-31' ORDER BY 1"
+    ).result_rows
+    assert [(hour, int(before)) for hour, before in hours] == [(10, 45), (12, 50)]
     (today,) = shop.refresh("rt_revenue_today")
     # Of the running hour, 31 minutes have gone by.
-    assert (today["region"], today["revenue"], today["revenue_last_week"]) == ("North", Decimal(70), Decimal("25.83"))
+    assert (today["region"], today["revenue"], today["revenue_last_week"]) == ("North", Decimal(100), Decimal("70.83"))
 
 
 def test_the_summaries_name_what_sells_and_where_stock_runs_out(shop: Shop) -> None:
