@@ -28,7 +28,7 @@ Figures = dict[tuple[str, datetime], tuple[Decimal, Decimal, int]]
 
 
 def eventually(
-    look: Callable[[], _Found], wanted: Callable[[_Found], bool], explain: Callable[[], str], seconds: float = 120
+    look: Callable[[], _Found], wanted: Callable[[_Found], bool], explain: Callable[[], str], seconds: float = 240
 ) -> _Found:
     """Look again and again until what is found is wanted; generous, since the machine may be busy."""
     deadline = time.monotonic() + seconds
