@@ -39,6 +39,7 @@ class Health:
         self._phase = Phase.STARTING
         self._turned_at = clock()
         self._queries: dict[str, tuple[SupervisedQuery[Any], Callable[[], StreamingError | None]]] = {}
+        self._lags: dict[str, int] = {}
 
     def watch_query(self, query: SupervisedQuery[Any], held_up: Callable[[], StreamingError | None]) -> None:
         """Take a query into account.
@@ -60,10 +61,12 @@ class Health:
     def batch(self, batch: Batch) -> None:
         """Take note of a batch that ended well."""
         self._queries[batch.query][0].went_well(self._clock())
+        self._lags[batch.query] = batch.lag
 
     def idle(self, query: str) -> None:
         """Take note that a query had nothing to do."""
         self._queries[query][0].went_well(self._clock())
+        self._lags[query] = 0
 
     def alive(self) -> Answer:
         """Return whether the process works, and why not."""
@@ -86,6 +89,15 @@ class Health:
         status = "ready" if is_ready else "spilling" if spilling else "not ready"
         spill = {"files": self._spill.files, "bytes": self._spill.bytes}
         return is_ready, {"status": status, "phase": self._phase.value, "queries": queries, "spill": spill}
+
+    def unsettled(self) -> str | None:
+        """Return why the tables are not all of one moment, as they are when every query keeps up; None if they are."""
+        is_ready, answer = self.ready()
+        if not is_ready:
+            why = [f"{name}: {one['why']}" for name, one in answer["queries"].items() if "why" in one]
+            return "; ".join([str(answer["status"]), *why])
+        behind = [f"{name} has {lag} messages to read" for name, lag in list(self._lags.items()) if lag]
+        return "; ".join(behind) or None
 
     @staticmethod
     def _how(query: SupervisedQuery[Any], held_up: Callable[[], StreamingError | None]) -> dict[str, str]:

@@ -4,18 +4,17 @@ How long stock lasts follows from sales, forecasts and time, whether an hour is 
 of it lies in the warehouse. So the service asks there, by statements that read the tables' final rows and insert only
 what changed. What was known before is in the tables too, so a look may be repeated, or done by another process, without
 harm. Belongs here: the statements, and how often. Does not belong here: the figures themselves (views of
-`infra/clickhouse/ddl`), and the stores' clocks (`store_clock`).
+`infra/clickhouse/ddl`).
 """
 
 import logging
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Final, Protocol
 
-from retail_streaming.errors import StreamingError
+from retail_streaming.errors import StreamingError, first_line
 from retail_streaming.logs import log
 from retail_streaming.settings import StreamingSettings
-from retail_streaming.store_clock import write_clock
 from retail_streaming.warehouse import Warehouse
 
 #: The tables that looks write.
@@ -149,6 +148,10 @@ WHERE f.kind = '' OR (o.kind = '' AND f.begins) OR (o.kind != '' AND abs(f.score
 _AT_RISK: Final = "SELECT level, count() FROM rt_stockout_risk FINAL GROUP BY level"
 _LASTING: Final = "SELECT kind, count() FROM rt_anomaly FINAL WHERE toUnixTimestamp(ended_at) = 0 GROUP BY kind"
 
+_REFRESHES: Final = """
+SELECT view, exception FROM system.view_refreshes WHERE database = currentDatabase() AND exception != '' ORDER BY view
+"""
+
 # A look may take at most this share of the time, whatever is set: on a small machine the queries come first.
 _PAUSE_PER_SECOND: Final = 10.0
 
@@ -156,27 +159,42 @@ _PAUSE_PER_SECOND: Final = 10.0
 class LookObserver(Protocol):
     """What is told of looks."""
 
-    def looked(self, seconds: float, products: dict[str, int], anomalies: dict[str, int]) -> None:
-        """Take note of one: its time, products by level of risk, anomalies that last by kind."""
+    def looked(
+        self, seconds: float, products: dict[str, int], anomalies: dict[str, int], failing_refreshes: int
+    ) -> None:
+        """Take note of one: its time, products by level of risk, anomalies that last by kind, failing summaries."""
+
+    def look_failed(self) -> None:
+        """Take note of one that failed."""
 
 
-@dataclass
 class Looks:
-    """Looks, in the order in which they need each other.
+    """Looks, in the order in which they need each other."""
 
-    Attributes:
-        settings: limits, and how often.
-        warehouse: a connection of their own.
-        observer: told of each.
-    """
+    def __init__(
+        self,
+        settings: StreamingSettings,
+        warehouse: Warehouse,
+        observer: LookObserver,
+        unsettled: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """Say where to look.
 
-    settings: StreamingSettings
-    warehouse: Warehouse
-    observer: LookObserver
-    _fails: bool = field(default=False, init=False)
+        Args:
+            settings: limits, and how often.
+            warehouse: a connection of their own.
+            observer: told of each.
+            unsettled: says why the tables are not all of one moment, if so: then there is no look. Sales that wait for
+                their query would be taken for sales that did not happen.
+        """
+        self._settings = settings
+        self._warehouse = warehouse
+        self._observer = observer
+        self._unsettled = unsettled
+        self._said = ""
 
     def turn(self) -> float:
-        """Look once.
+        """Look once, if the tables are settled.
 
         Returns:
             How long to wait before the next look, seconds.
@@ -184,26 +202,41 @@ class Looks:
         Raises:
             StreamingError: the warehouse doesn't answer, or refuses; said once in the log until it is well again.
         """
+        why = self._unsettled()
+        if why is not None:
+            self._say("no looks meanwhile", why=why)
+            return self._settings.stream_look_seconds
         begun = time.monotonic()
         try:
-            counts = self._look()
+            products, anomalies, failing = self._look()
         except StreamingError as error:
-            if not self._fails:
-                log(logging.WARNING, "look failed", error=str(error))
-            self._fails = True
+            self._say("look failed", error=str(error))
+            self._observer.look_failed()
             raise
-        self._fails = False
+        if failing:
+            self._say("summaries are not refreshed", **failing)
+        else:
+            self._said = ""
         took = time.monotonic() - begun
-        self.observer.looked(took, *counts)
-        return max(self.settings.stream_look_seconds, took * _PAUSE_PER_SECOND)
+        self._observer.looked(took, products, anomalies, len(failing))
+        return max(self._settings.stream_look_seconds, took * _PAUSE_PER_SECOND)
 
-    def _look(self) -> list[dict[str, int]]:
-        write_clock(self.warehouse)
-        self.warehouse.command(LEVELS, critical=self.settings.stream_critical_hours, low=self.settings.stream_low_hours)
-        self.warehouse.command(
+    def _look(self) -> tuple[dict[str, int], dict[str, int], dict[str, str]]:
+        settings, warehouse = self._settings, self._warehouse
+        warehouse.command(LEVELS, critical=settings.stream_critical_hours, low=settings.stream_low_hours)
+        warehouse.command(
             ANOMALIES,
-            score=self.settings.stream_anomaly_score,
-            silent=self.settings.stream_till_silent_minutes,
-            overrides=self.settings.stream_price_overrides,
+            score=settings.stream_anomaly_score,
+            silent=settings.stream_till_silent_minutes,
+            overrides=settings.stream_price_overrides,
         )
-        return [{str(name): int(count) for name, count in self.warehouse.rows(sql)} for sql in (_AT_RISK, _LASTING)]
+        at_risk, lasting = (
+            {str(name): int(count) for name, count in warehouse.rows(sql)} for sql in (_AT_RISK, _LASTING)
+        )
+        return at_risk, lasting, {str(name): first_line(error) for name, error in warehouse.rows(_REFRESHES)}
+
+    def _say(self, event: str, **fields: str) -> None:
+        """Say it once, until something else is to be said."""
+        if event != self._said:
+            log(logging.WARNING, event, **fields)
+        self._said = event

@@ -58,6 +58,11 @@ class Metrics:
         self._spill_files = gauge("spill_files", "Files that wait for the warehouse", ())
         self._spill_bytes = gauge("spill_bytes", "Size of the files that wait for the warehouse", ())
         self._spilling = gauge("spilling", "1 while rows go to the disk because the warehouse is away", ())
+        self._looked_at = time.monotonic()
+        self._since_look = gauge("seconds_since_last_look", "Time since the newest look, or since the start", ())
+        self._since_look.set_function(lambda: time.monotonic() - self._looked_at)
+        self._failed_looks = counter("look_failures", "Looks that the warehouse did not answer as it should", ())
+        self._failing_refreshes = gauge("failing_refreshes", "Summaries that the warehouse fails to refresh", ())
         self._looks = counter("looks", "Looks for levels of risk and anomalies", ())
         self._look_seconds = gauge("last_look_seconds", "How long the newest look took", ())
         self._at_risk = gauge(
@@ -94,9 +99,19 @@ class Metrics:
         self._spill_bytes.set_function(lambda: spill.bytes)
         self._spilling.set_function(lambda: float(spill.active))
 
-    def looked(self, seconds: float, products: dict[str, int], anomalies: dict[str, int]) -> None:
-        """Take note of a look: its time, products by level of risk, anomalies that last by kind."""
+    def look_failed(self) -> None:
+        """Take note that a look failed."""
+        self._failed_looks.inc()
+
+    def looked(
+        self, seconds: float, products: dict[str, int], anomalies: dict[str, int], failing_refreshes: int
+    ) -> None:
+        """Take note of a look: its time, products by level of risk, anomalies that last by kind, and how many summaries
+        the warehouse fails to refresh.
+        """
+        self._looked_at = time.monotonic()
         self._looks.inc()
+        self._failing_refreshes.set(failing_refreshes)
         self._look_seconds.set(seconds)
         for metric, counts in ((self._at_risk, products), (self._anomalies, anomalies)):
             metric.clear()

@@ -37,6 +37,7 @@ from retail_streaming.progress_rows import ProgressRows
 from retail_streaming.queries import QUERIES, Query
 from retail_streaming.settings import StreamingSettings
 from retail_streaming.spill import Spill
+from retail_streaming.store_clock import write_store_clock
 from retail_streaming.supervision import State, SupervisedQuery
 from retail_streaming.warehouse import Warehouse, version_epoch
 from retail_streaming.writer import BatchWriter
@@ -152,10 +153,11 @@ class Service:
         keep_doing(
             "progress", lambda: self._progress_rows.write(for_progress.insert, datetime.now(UTC)), self._stopping
         )
+        for_hours = Warehouse(self._settings)
+        keep_doing("store clock", lambda: write_store_clock(for_hours), self._stopping)
         if self._settings.stream_look_seconds:
-            keep_doing(
-                "looks", looks.Looks(self._settings, Warehouse(self._settings), self._metrics).turn, self._stopping
-            )
+            look = looks.Looks(self._settings, Warehouse(self._settings), self._metrics, self._health.unsettled)
+            keep_doing("looks", look.turn, self._stopping)
 
     def _write_last_progress(self) -> None:
         # Not worth waiting for a warehouse that is away.

@@ -5,9 +5,9 @@ own begin with `RETAIL_STREAM_`. Does not belong here: what a setting does.
 """
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from retail_streaming.errors import SettingsError
@@ -110,6 +110,15 @@ class StreamingSettings(BaseSettings):
             raise ValueError("should start with file:/// or s3a://")
         return uri.rstrip("/")
 
+    @model_validator(mode="after")
+    def _levels_in_order(self) -> Self:
+        if self.stream_critical_hours > self.stream_low_hours:
+            raise ValueError(
+                f"{ENV_PREFIX}STREAM_CRITICAL_HOURS is {self.stream_critical_hours} and should be at most "
+                f"{ENV_PREFIX}STREAM_LOW_HOURS, {self.stream_low_hours}"
+            )
+        return self
+
     @property
     def bootstrap_servers(self) -> str:
         """Kafka brokers as `host:port,host:port`."""
@@ -164,6 +173,9 @@ def load_settings() -> StreamingSettings:
     except ValidationError as error:
         lines = []
         for problem in error.errors():
+            if not problem["loc"]:
+                lines.append(problem["msg"].removeprefix("Value error, "))
+                continue
             name = ENV_PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
             shown = "(hidden)" if any(word in name for word in _SECRET_WORDS) else repr(problem["input"])
             lines.append(f"{name} is {shown}: {problem['msg'].removeprefix('Value error, ')}")

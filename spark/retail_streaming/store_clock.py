@@ -33,6 +33,8 @@ _AHEAD: Final = timedelta(days=3)
 #: Nobody compares with hours that are older than this; of a time far off, a year of hours is enough.
 _LONGEST: Final = timedelta(days=400)
 
+_EVERY_SECONDS: Final = 30.0
+
 # From the first hour that revenue is known of to the newest event; no row while nothing has happened.
 _NEEDED: Final = """
 SELECT toUnixTimestamp(min(at)), toUnixTimestamp(max(at))
@@ -77,8 +79,11 @@ def _hours(first: datetime, last: datetime) -> Iterator[datetime]:
         first += _HOUR
 
 
-def write_clock(warehouse: Warehouse) -> None:
+def write_store_clock(warehouse: Warehouse) -> float:
     """Write the hours around the live picture that are missing, for each time zone of a store.
+
+    Returns:
+        How long to wait before it is worth looking again, seconds.
 
     Raises:
         StreamingError: the warehouse doesn't answer, or refuses.
@@ -95,6 +100,7 @@ def write_clock(warehouse: Warehouse) -> None:
                 _say_unknown(str(time_zone))
                 continue
             warehouse.insert("rt_clock", rows)
+    return _EVERY_SECONDS
 
 
 @cache

@@ -15,6 +15,7 @@ from retail_streaming.logs import log
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 300.0
+_MOST_DOUBLINGS: Final = 20
 #: Failures that are older don't count any more.
 WINDOW_SECONDS: Final = 3600.0
 #: A batch that ends well so long after the last failure wipes out all of them.
@@ -74,7 +75,8 @@ class SupervisedQuery(Generic[_Running]):
             name: of the query.
             begin: starts it. Raises StreamingError when it can't.
             why: says why it ended.
-            restarts: how often it may be started again within `WINDOW_SECONDS`.
+            restarts: how often it may be started again within `WINDOW_SECONDS` after a failure that nothing is known
+                about. What is known to pass is tried for ever.
             on_restart: called each time that it is started again.
             on_failure: told why, each time that it ended or didn't start.
         """
@@ -134,13 +136,16 @@ class SupervisedQuery(Generic[_Running]):
         while self._failures and now - self._failures[0] > WINDOW_SECONDS:
             self._failures.popleft()
         self._failures.append(now)
-        if not isinstance(error, TransientError | UnknownError):
+        passes = isinstance(error, TransientError)
+        if not passes and not isinstance(error, UnknownError):
             self._give_up("it doesn't pass by itself")
-        elif len(self._failures) > self._limit:
+        elif not passes and len(self._failures) > self._limit:
             self._give_up(f"{len(self._failures)} failures within an hour")
         else:
             self.state = State.RESTARTING
-            pause = min(FIRST_PAUSE * 2 ** (len(self._failures) - 1), LONGEST_PAUSE)
+            # What is known to pass is never given up: there may be an hour of failures.
+            doublings = min(len(self._failures) - 1, _MOST_DOUBLINGS)
+            pause = min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE)
             self._start_at = now + pause
             log(logging.WARNING, "starting query again", query=self.name, error=str(error), pause_seconds=pause)
 

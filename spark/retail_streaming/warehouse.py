@@ -44,6 +44,7 @@ _INSERT_SETTINGS: Final = {"async_insert": 0, "wait_end_of_query": 1, "input_for
 _REASON: Final = re.compile(r"\[Errno -?\d+\] (?P<reason>[^'\")]+)")
 _CONNECT_SECONDS: Final = 10
 _ANSWER_SECONDS: Final = 60
+_STATEMENT_SECONDS: Final = 45
 
 
 def version_epoch(now_ms: int, newest_version: int) -> int:
@@ -137,14 +138,15 @@ class Warehouse:
             client.insert_arrow(table, rows, settings=_INSERT_SETTINGS)
 
     def command(self, statement: str, **parameters: float) -> None:
-        """Run a statement that reads and writes by itself.
+        """Run a statement that reads and writes by itself, and is given up where it takes too long: a connection that
+        is lost wouldn't end it, and the next one would run beside it.
 
         Raises:
             TransientError: the warehouse is away or busy.
             StreamingError: it refuses.
         """
         with self._explained() as client:
-            client.command(statement, parameters=parameters)
+            client.command(statement, parameters=parameters, settings={"max_execution_time": _STATEMENT_SECONDS})
 
     def rows(self, query: str) -> Sequence[Sequence[Any]]:
         """Return the rows of a query that gives few.

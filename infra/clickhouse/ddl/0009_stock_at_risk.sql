@@ -2,15 +2,55 @@
 -- and since when, today against the same day last week, and what sells most. The streaming service asks the levels and
 -- keeps what changed; the summaries refresh themselves.
 
+-- No store is ahead of the warehouse's own clock by more than a till's may be: a machine whose clock was wrong for a
+-- moment would otherwise leave a store in the future for good.
 CREATE OR REPLACE VIEW v_store_clock AS
 SELECT
-    c.store_id AS store_id, max(c.newest) AS as_of
+    c.store_id AS store_id, least(max(c.newest), now64(3, 'UTC') + INTERVAL 15 MINUTE) AS as_of
 FROM (
     SELECT store_id, last_movement_at AS newest FROM rt_inventory
     UNION ALL
     SELECT store_id, last_event_at AS newest FROM rt_pos_health
 ) AS c
 GROUP BY c.store_id;
+
+-- The stretches of five minutes of each store's last 24 hours.
+CREATE OR REPLACE VIEW v_recent_sales AS
+SELECT
+    b.store_id AS store_id, b.product_id AS product_id, b.bucket_start AS bucket_start, b.units AS units,
+    b.revenue AS revenue, b.transactions AS transactions, c.as_of AS as_of
+FROM (
+    SELECT store_id, product_id, bucket_start, units, revenue, transactions FROM rt_sales_velocity FINAL
+    -- Dates are the table's order: without this line the whole table would be read.
+    WHERE toDate(bucket_start) >= (SELECT toDate(min(as_of)) - 1 FROM v_store_clock)
+) AS b
+INNER JOIN v_store_clock AS c ON c.store_id = b.store_id
+WHERE b.bucket_start > c.as_of - INTERVAL 24 HOUR;
+
+CREATE OR REPLACE VIEW v_sales_velocity AS
+SELECT
+    if(s.store_id = '', 'unknown', s.region) AS region, if(s.store_id = '', v.store_id, s.name) AS store,
+    v.store_id AS store_id,
+    if(p.product_id = '', 'unknown', p.category) AS category, if(p.product_id = '', v.product_id, p.name) AS product,
+    v.product_id AS product_id, v.as_of AS as_of,
+    v.units_15m AS units_15m, v.revenue_15m AS revenue_15m, v.transactions_15m AS transactions_15m,
+    v.units_1h AS units_1h, v.revenue_1h AS revenue_1h, v.transactions_1h AS transactions_1h,
+    v.units_24h AS units_24h, v.revenue_24h AS revenue_24h, v.transactions_24h AS transactions_24h
+FROM (
+    SELECT
+        b.store_id AS store_id, b.product_id AS product_id, b.as_of AS as_of,
+        sumIf(b.units, b.bucket_start > b.as_of - INTERVAL 15 MINUTE) AS units_15m,
+        sumIf(b.revenue, b.bucket_start > b.as_of - INTERVAL 15 MINUTE) AS revenue_15m,
+        sumIf(b.transactions, b.bucket_start > b.as_of - INTERVAL 15 MINUTE) AS transactions_15m,
+        sumIf(b.units, b.bucket_start > b.as_of - INTERVAL 1 HOUR) AS units_1h,
+        sumIf(b.revenue, b.bucket_start > b.as_of - INTERVAL 1 HOUR) AS revenue_1h,
+        sumIf(b.transactions, b.bucket_start > b.as_of - INTERVAL 1 HOUR) AS transactions_1h,
+        sum(b.units) AS units_24h, sum(b.revenue) AS revenue_24h, sum(b.transactions) AS transactions_24h
+    FROM v_recent_sales AS b
+    GROUP BY b.store_id, b.product_id, b.as_of
+) AS v
+LEFT JOIN dim_store AS s ON s.store_id = v.store_id
+LEFT JOIN dim_product AS p ON p.product_id = v.product_id;
 
 CREATE TABLE IF NOT EXISTS rt_clock
 (
@@ -57,14 +97,7 @@ INNER JOIN v_store_clock AS c ON c.store_id = i.store_id
 LEFT JOIN
 (
     SELECT b.store_id AS store_id, b.product_id AS product_id, sum(b.units) AS units
-    FROM
-    (
-        SELECT store_id, product_id, bucket_start, units FROM rt_sales_velocity FINAL
-        -- A store that was silent for longer sells nothing; without this line the whole table would be read.
-        WHERE toDate(bucket_start) >= (SELECT toDate(max(as_of)) - 2 FROM v_store_clock)
-    ) AS b
-    INNER JOIN v_store_clock AS d ON d.store_id = b.store_id
-    WHERE b.bucket_start > d.as_of - INTERVAL 24 HOUR
+    FROM v_recent_sales AS b
     GROUP BY b.store_id, b.product_id
 ) AS v ON v.store_id = i.store_id AND v.product_id = i.product_id
 LEFT JOIN
@@ -107,20 +140,43 @@ CREATE TABLE IF NOT EXISTS rt_fact_hours
 )
 ENGINE = MergeTree
 ORDER BY (store_id, business_date, business_hour)
-COMMENT 'The last three weeks of the sales fact by hour, refreshed every ten minutes. One row per store, date and hour with a sale';
+COMMENT 'The last three weeks of the sales fact by hour, refreshed twice an hour. One row per store, date and hour with a sale';
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS rt_fact_hours_refresh REFRESH EVERY 10 MINUTE TO rt_fact_hours AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS rt_fact_hours_refresh REFRESH EVERY 30 MINUTE TO rt_fact_hours AS
 SELECT
     s.store_id AS store_id, f.business_date AS business_date, f.business_hour AS business_hour,
     sum(f.units) AS units, sum(f.revenue) AS revenue, now64(3, 'UTC') AS updated_at
 FROM fact_sales AS f
 INNER JOIN dim_store AS s ON s.store_key = f.store_key
 WHERE f.business_date > (SELECT max(business_date) FROM fact_sales) - 21
+    -- Imported days whose hours nobody knows bear hour 24.
+    AND f.business_hour < 24
 GROUP BY s.store_id, f.business_date, f.business_hour;
 
+-- Hours on the stores' own clocks: as the stream counted them or, where it has none, from the sales fact, which does not
+-- know baskets by hour.
+CREATE OR REPLACE VIEW v_store_hours AS
+SELECT
+    if(h.store_id != '', h.store_id, f.store_id) AS store_id,
+    if(h.store_id != '', h.local_date, f.business_date) AS local_date,
+    if(h.store_id != '', h.local_hour, f.business_hour) AS local_hour,
+    if(h.store_id != '', h.units, f.units) AS units, if(h.store_id != '', h.revenue, f.revenue) AS revenue,
+    h.transactions AS transactions
+FROM (
+    SELECT
+        r.store_id AS store_id, k.local_date AS local_date, k.local_hour AS local_hour,
+        sum(r.units) AS units, sum(r.revenue) AS revenue, sum(r.transactions) AS transactions
+    FROM (SELECT store_id, hour_start, units, revenue, transactions FROM rt_revenue_hourly FINAL) AS r
+    INNER JOIN dim_store AS s ON s.store_id = r.store_id
+    INNER JOIN (SELECT time_zone, hour_start, local_date, local_hour FROM rt_clock FINAL) AS k
+        ON k.time_zone = s.time_zone AND k.hour_start = r.hour_start
+    GROUP BY r.store_id, k.local_date, k.local_hour
+) AS h
+FULL OUTER JOIN rt_fact_hours AS f
+    ON f.store_id = h.store_id AND f.business_date = h.local_date AND f.business_hour = h.local_hour;
+
 -- Last week's figures are of the same hour of the same weekday on the store's own clock, also across a change to or
--- from daylight saving: as the stream counted them or, where it has none, from the sales fact, which does not know
--- baskets by hour. 0 where none are known.
+-- from daylight saving; 0 where none are known.
 CREATE OR REPLACE VIEW v_revenue_hourly AS
 SELECT
     r.hour_start AS hour_start,
@@ -128,11 +184,9 @@ SELECT
     if(r.named, r.name, r.store_id) AS store, r.store_id AS store_id,
     r.local_date AS local_date, r.local_hour AS local_hour,
     r.units AS units, r.revenue AS revenue, r.transactions AS transactions,
-    if(w.store_id != '', w.units, f.units) AS units_last_week,
-    if(w.store_id != '', w.revenue, f.revenue) AS revenue_last_week, w.transactions AS transactions_last_week,
+    w.units AS units_last_week, w.revenue AS revenue_last_week, w.transactions AS transactions_last_week,
     r.updated_at AS updated_at
-FROM
-(
+FROM (
     SELECT
         h.hour_start AS hour_start, h.store_id AS store_id, s.store_id != '' AS named, s.region AS region, s.city AS city,
         s.name AS name, k.local_date AS local_date, k.local_hour AS local_hour,
@@ -142,25 +196,14 @@ FROM
     LEFT JOIN (SELECT time_zone, hour_start, local_date, local_hour FROM rt_clock FINAL) AS k
         ON k.time_zone = s.time_zone AND k.hour_start = h.hour_start
 ) AS r
-LEFT JOIN
-(
-    SELECT
-        h.store_id AS store_id, k.local_date + 7 AS local_date, k.local_hour AS local_hour,
-        sum(h.units) AS units, sum(h.revenue) AS revenue, sum(h.transactions) AS transactions
-    FROM (SELECT store_id, hour_start, units, revenue, transactions FROM rt_revenue_hourly FINAL) AS h
-    INNER JOIN dim_store AS s ON s.store_id = h.store_id
-    INNER JOIN (SELECT time_zone, hour_start, local_date, local_hour FROM rt_clock FINAL) AS k
-        ON k.time_zone = s.time_zone AND k.hour_start = h.hour_start
-    GROUP BY h.store_id, k.local_date, k.local_hour
-) AS w ON w.store_id = r.store_id AND w.local_date = r.local_date AND w.local_hour = r.local_hour
-LEFT JOIN rt_fact_hours AS f
-    ON f.store_id = r.store_id AND f.business_date = r.local_date - 7 AND f.business_hour = r.local_hour;
+LEFT JOIN v_store_hours AS w
+    ON w.store_id = r.store_id AND w.local_date = r.local_date - 7 AND w.local_hour = r.local_hour;
 
 CREATE TABLE IF NOT EXISTS rt_revenue_today
 (
     region             LowCardinality(String) COMMENT 'Sales region',
     as_of              DateTime64(3, 'UTC')   COMMENT 'Newest event of the region''s stores, UTC',
-    stores             UInt32                 COMMENT 'Stores that sold today',
+    stores             UInt32                 COMMENT 'Stores that sold something today',
     units              Decimal(18, 3)         COMMENT 'Net units of today, by each store''s own date',
     revenue            Decimal(18, 2)         COMMENT 'Net revenue of today, money',
     transactions       UInt64                 COMMENT 'Baskets of any kind today',
@@ -171,21 +214,25 @@ ENGINE = MergeTree
 ORDER BY region
 COMMENT 'Today by region, refreshed twice a minute. One row per region';
 
+-- Today is the date of the newest event of all stores, on each store's own clock: a store that has not opened yet, or
+-- has fallen silent, has no part in it, but last week's hours count whether or not this week's have sold anything.
 CREATE MATERIALIZED VIEW IF NOT EXISTS rt_revenue_today_refresh REFRESH EVERY 30 SECOND TO rt_revenue_today AS
 SELECT
-    h.region AS region, max(c.as_of) AS as_of, toUInt32(uniqExact(h.store_id)) AS stores,
-    sum(h.units) AS units, sum(h.revenue) AS revenue, toUInt64(sum(h.transactions)) AS transactions,
-    toDecimal64(sum(toFloat64(h.revenue_last_week) * if(
-        h.hour_start = toStartOfHour(toDateTime(c.as_of, 'UTC')), (toMinute(c.as_of) + 1) / 60, 1
-    )), 2) AS revenue_last_week,
+    s.region AS region, max(c.as_of) AS as_of, toUInt32(uniqExactIf(h.store_id, h.local_date = k.local_date)) AS stores,
+    sumIf(h.units, h.local_date = k.local_date) AS units, sumIf(h.revenue, h.local_date = k.local_date) AS revenue,
+    toUInt64(sumIf(h.transactions, h.local_date = k.local_date)) AS transactions,
+    toDecimal64(sumIf(toFloat64(h.revenue) * multiIf(
+        h.local_hour < k.local_hour, 1, h.local_hour = k.local_hour, (toMinute(n.newest) + 1) / 60, 0
+    ), h.local_date = k.local_date - 7), 2) AS revenue_last_week,
     now64(3, 'UTC') AS updated_at
-FROM v_revenue_hourly AS h
-INNER JOIN v_store_clock AS c ON c.store_id = h.store_id
+FROM v_store_hours AS h
 INNER JOIN dim_store AS s ON s.store_id = h.store_id
-INNER JOIN (SELECT time_zone, hour_start, local_date FROM rt_clock FINAL) AS k
-    ON k.time_zone = s.time_zone AND k.hour_start = toStartOfHour(toDateTime(c.as_of, 'UTC'))
-WHERE h.local_date = k.local_date
-GROUP BY h.region;
+CROSS JOIN (SELECT max(as_of) AS newest FROM v_store_clock) AS n
+INNER JOIN (SELECT time_zone, hour_start, local_date, local_hour FROM rt_clock FINAL) AS k
+    ON k.time_zone = s.time_zone AND k.hour_start = toStartOfHour(toDateTime(n.newest, 'UTC'))
+LEFT JOIN v_store_clock AS c ON c.store_id = h.store_id
+WHERE h.local_date IN (k.local_date, k.local_date - 7)
+GROUP BY s.region;
 
 CREATE OR REPLACE VIEW v_revenue_today AS
 SELECT region, as_of, stores, units, revenue, transactions, revenue_last_week, updated_at FROM rt_revenue_today;
@@ -214,6 +261,8 @@ SELECT
     sum(v.units_1h) AS units_1h, sum(v.revenue_1h) AS revenue_1h,
     sum(v.units_24h) AS units_24h, sum(v.revenue_24h) AS revenue_24h, now64(3, 'UTC') AS updated_at
 FROM v_sales_velocity AS v
+-- The last hour of a store that fell silent yesterday is not the last hour.
+WHERE v.as_of > (SELECT max(as_of) - INTERVAL 1 HOUR FROM v_store_clock)
 GROUP BY v.product_id
 HAVING revenue_1h > 0
 ORDER BY revenue_1h DESC

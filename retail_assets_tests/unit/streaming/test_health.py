@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from retail_streaming.errors import StreamingError, TransientError
 from retail_streaming.health import TURN_SECONDS, Health
 from retail_streaming.http_server import HttpServer
 from retail_streaming.metrics import Metrics
+from retail_streaming.progress import Batch
 from retail_streaming.spill import Spill
 from retail_streaming.supervision import SupervisedQuery
 
@@ -106,6 +108,31 @@ def test_a_batch_that_waits_for_the_warehouse_is_not_ready_and_says_why(site: Si
     status, body = site.ask("/readyz")
     assert status == 503
     assert body["queries"]["sales"]["why"] == "the warehouse doesn't answer"
+
+
+def test_the_tables_are_settled_when_every_query_keeps_up(site: Site) -> None:
+    assert site.health.unsettled() == "not ready; sales: no batch has ended yet; tills: no batch has ended yet"
+    in_order(site)
+    assert site.health.unsettled() is None
+    batch = Batch(
+        query="sales",
+        number=1,
+        rows_in=9,
+        left_out={},
+        rows_out=3,
+        milliseconds=120,
+        lag=7,
+        newest_event=None,
+        watermark=None,
+        state_rows=0,
+        state_bytes=0,
+    )
+    site.health.batch(batch)
+    assert site.health.unsettled() == "sales has 7 messages to read"
+    site.health.batch(replace(batch, lag=0))
+    assert site.health.unsettled() is None
+    site.held_up = TransientError("away")
+    assert site.health.unsettled() == "not ready; sales: away; tills: away"
 
 
 def test_spilling_is_said(site: Site) -> None:

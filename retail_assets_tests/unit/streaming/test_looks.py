@@ -50,18 +50,20 @@ def test_work_that_says_how_long_to_wait_is_not_done_before() -> None:
 
 def test_a_warehouse_that_is_away_is_said_once_and_asked_again(seen: pytest.LogCaptureFixture) -> None:
     settings = StreamingSettings(clickhouse_port=9, clickhouse_password="x")  # type: ignore[arg-type]
-    looks = Looks(settings, Warehouse(settings), Metrics())
+    metrics = Metrics()
+    looks = Looks(settings, Warehouse(settings), metrics)
     for _ in range(2):
         with pytest.raises(TransientError):
             looks.turn()
+    assert "retail_stream_look_failures_total 2.0" in metrics.text().decode()
     said = [record for record in seen.records if record.getMessage() == "look failed"]
     assert [record.levelno for record in said] == [logging.WARNING]
 
 
 def test_the_metrics_show_the_newest_look_alone() -> None:
     metrics = Metrics()
-    metrics.looked(0.5, {"out": 3, "low": 1}, {"till_silent": 1})
-    metrics.looked(0.2, {"out": 2}, {})
+    metrics.looked(0.5, {"out": 3, "low": 1}, {"till_silent": 1}, 2)
+    metrics.looked(0.2, {"out": 2}, {}, 0)
     text = metrics.text().decode()
     assert "retail_stream_looks_total 2.0" in text
     assert 'retail_stream_products_at_risk{level="out"} 2.0' in text

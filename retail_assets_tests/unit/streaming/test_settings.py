@@ -56,3 +56,9 @@ def test_the_password_is_the_setting_or_the_generated_one_or_an_error_that_names
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "clickhouse_etl").write_text("generated\n")
     assert settings.warehouse_password == "generated"
+
+
+def test_limits_of_levels_in_the_wrong_order_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETAIL_STREAM_LOW_HOURS", "12")
+    with pytest.raises(SettingsError, match=r"^RETAIL_STREAM_CRITICAL_HOURS is 24.0 and should be at most"):
+        load_settings()

@@ -10,6 +10,8 @@ from retail_streaming.supervision import CALM_SECONDS, LONGEST_PAUSE, WINDOW_SEC
 AWAY = TransientError("the broker is away")
 LOST = StreamingError("messages were lost: move the checkpoint away")
 
+UNKNOWN = UnknownError("something else")
+
 
 class FakeStream:
     """A query as Spark runs it: active until it is ended."""
@@ -111,33 +113,42 @@ def test_a_query_that_ends_too_often_within_an_hour_has_failed_and_that_is_said_
     till = Till(restarts=2)
     for _ in range(3):
         till.wait(10)
-        till.end()
+        till.end(UNKNOWN)
     till.wait(WINDOW_SECONDS * 2)
     assert till.query.state is State.FAILED
     assert len(till.starts) == 3
     errors = [record for record in seen.records if record.levelno == logging.ERROR]
     assert [record.getMessage() for record in errors] == ["query failed"]
-    assert errors[0].fields["error"] == str(AWAY)  # type: ignore[attr-defined]
+    assert errors[0].fields["error"] == str(UNKNOWN)  # type: ignore[attr-defined]
+
+
+def test_what_is_known_to_pass_is_never_given_up() -> None:
+    till = Till(restarts=2)
+    for _ in range(40):
+        till.end(AWAY)
+        assert till.query.state is State.RESTARTING
+        till.wait(LONGEST_PAUSE)
+    assert till.query.state is State.RUNNING
 
 
 def test_failures_that_are_older_than_an_hour_do_not_count() -> None:
     till = Till(restarts=1)
     for _ in range(3):
-        till.end()
+        till.end(UNKNOWN)
         till.wait(WINDOW_SECONDS + 1)
     assert till.query.state is State.RUNNING
 
 
 def test_a_good_batch_some_time_after_a_failure_wipes_it_out_and_one_soon_after_does_not() -> None:
     till = Till(restarts=1)
-    till.end()
+    till.end(UNKNOWN)
     till.wait(CALM_SECONDS + 1)
     till.query.went_well(till.now)
-    till.end()
+    till.end(UNKNOWN)
     assert till.query.state is State.RESTARTING
     till.wait(5)
     till.query.went_well(till.now)
-    till.end()
+    till.end(UNKNOWN)
     assert till.query.state is State.FAILED
 
 
@@ -153,7 +164,7 @@ def test_what_does_not_pass_is_not_tried_again(seen: pytest.LogCaptureFixture) -
 
 def test_a_query_that_cannot_be_started_is_a_failure_like_any_other() -> None:
     till = Till()
-    till.end()
+    till.end(UNKNOWN)
     till.refuses = LOST
     till.wait(1)
     assert till.query.state is State.FAILED
@@ -163,7 +174,7 @@ def test_after_a_new_start_a_query_is_in_order_only_with_a_batch_that_went_well(
     till = Till()
     till.query.went_well(till.now)
     assert till.query.in_order
-    till.end()
+    till.end(UNKNOWN)
     till.wait(1)
     assert not till.query.in_order
 
@@ -186,7 +197,7 @@ def test_a_query_that_is_to_start_anew_ends_its_batch_first_and_that_is_no_failu
 
 def test_a_query_that_waits_to_be_started_again_is_not_started_anew_as_well() -> None:
     till = Till()
-    till.end()
+    till.end(UNKNOWN)
     till.query.start_anew()
     till.wait(10)
     assert till.starts == [0, 0.5]
