@@ -37,7 +37,6 @@ class Demo:
         ports = dict(zip(names, map(str, free_ports(len(names))), strict=True))
         self.environment = {**os.environ, **ports, "RETAIL_VAR_DIR": str(folder)}
         self.log = folder.parent / "demo.log"
-        self.survived: dict[str, Any] | None = None
 
     def retail(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -18,6 +18,10 @@ from retail_assets_tests.e2e.demo_user import COUNTS, SMALL, Demo
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(900)]
 
+more_passes = pytest.mark.skipif(
+    os.environ.get("DEMO_TEST_PASSES") != "all", reason="further passes of the whole demo: make test-kills"
+)
+
 README = Path(__file__).resolve().parents[2] / "README.md"
 MARTS = (
     "dim_date",
@@ -88,24 +92,35 @@ def test_a_second_demo_in_the_folder_is_refused_and_an_interrupted_one_says_how_
     assert "Error: interrupted; the services, and a run that had begun, go on: `retail down`" in demo.log.read_text()
 
 
-def test_a_demo_that_has_lost_its_warehouse_makes_it_again_and_says_so_in_one_line_if_it_is_killed(demo: Demo) -> None:
+def test_after_all_that_the_books_balance(demo: Demo) -> None:
     remove(demo, "warehouse", "secrets")
+    report = demo.run()
+    assert report["events_produced"] == report["events_in_raw"] + report["dead_letters"]
+    assert report["dead_letters"] == 5
+    assert report["core_units"] == report["fact_sales_units"] > 0
+    assert report["forecast_rows"] == report["series"] * 7
+    # Two of the fifteen products are not on sale yet.
+    assert report["reorder_rows"] == report["series"] == 26
+    client = demo.reader()
+    assert min(rows_of_marts(client).values()) > 0
+    client.close()
+
+
+@more_passes
+def test_a_demo_whose_warehouse_is_killed_goes_on_or_says_so_in_one_line(demo: Demo) -> None:
+    first = demo.report()
     process = demo.start()
     demo.wait_for("core/inventory_daily", process)
     os.kill(demo.pid_of("warehouse"), signal.SIGKILL)
-    if process.wait() == 0:
-        demo.survived = demo.report()
+    process.wait()
     assert "Traceback" not in demo.log.read_text()
+    again = demo.run()
+    assert {key: again[key] for key in COUNTS} == {key: first[key] for key in COUNTS}
 
 
-def test_after_all_that_the_books_balance_and_a_lake_in_pieces_is_made_again_with_the_same_counts(demo: Demo) -> None:
-    first = demo.survived or demo.run()
-    assert first["events_produced"] == first["events_in_raw"] + first["dead_letters"]
-    assert first["dead_letters"] == 5
-    assert first["core_units"] == first["fact_sales_units"] > 0
-    assert first["forecast_rows"] == first["series"] * 7
-    # Two of the fifteen products are not on sale yet.
-    assert first["reorder_rows"] == first["series"] == 26
+@more_passes
+def test_a_lake_in_pieces_is_made_again_with_the_same_counts_and_readers_notice_nothing(demo: Demo) -> None:
+    first = demo.report()
     remove(demo, "lake/core", "lake/raw/pos_events", "dagster")
     process = demo.start()
     demo.wait_for("tills", process)
