@@ -110,7 +110,7 @@ _SHOWN: Final = {
         "toUnixTimestamp64Milli(last_movement_at), toInt64(opening * 1000), toInt64(moved * 1000), "
         "toInt64(unexplained * 1000), movements, "
         "toUnixTimestamp64Milli(last_sale_at), toUnixTimestamp64Milli(last_receipt_at), "
-        "toUnixTimestamp64Milli(last_count_at) FROM rt_inventory FINAL"
+        "toUnixTimestamp64Milli(last_count_at), toInt64(last_count_correction * 1000) FROM rt_inventory FINAL"
     ),
     "rt_pos_hourly": (
         "SELECT store_id, register_id, toInt64(toUnixTimestamp(hour_start)) * 1000, "
@@ -171,6 +171,7 @@ def _books(messages: pl.DataFrame) -> pl.DataFrame:
         newest("sale"),
         newest("receipt"),
         newest("count"),
+        pl.col("delta").filter(pl.col("movement") == "count").last().fill_null(0).alias("last_count_correction"),
     )
 
 

@@ -51,18 +51,21 @@ WHERE level != previous
 # whether it is enough to begin an incident. One that goes on needs less, or it would end and begin all the time.
 _FOUND: Final = """
     SELECT
-        'unusual_units' AS kind, store_id, category AS subject, as_of AS started_at, units_score AS score,
-        expected_units AS expected, units AS observed, abs(units_score) >= {score:Float64} AS begins,
-        concat(category, ': ', toString(round(units, 1)), ' units in an hour, ',
-               toString(round(expected_units, 1)), ' expected') AS words
-    FROM v_sales_surprise WHERE abs(units_score) >= 0.6 * {score:Float64}
-    UNION ALL
-    SELECT
-        'unusual_revenue', store_id, category, as_of, revenue_score, expected_revenue, revenue,
-        abs(revenue_score) >= {score:Float64},
-        concat(category, ': ', toString(round(revenue, 2)), ' revenue in an hour, ',
-               toString(round(expected_revenue, 2)), ' expected')
-    FROM v_sales_surprise WHERE abs(revenue_score) >= 0.6 * {score:Float64}
+        m.1 AS kind, store_id, category AS subject, as_of AS started_at, m.3 AS score, m.4 AS expected, m.5 AS observed,
+        abs(m.3) >= {score:Float64} AS begins,
+        concat(category, ': ', toString(round(m.5, 1)), ' ', m.2, ' in an hour, ', toString(round(m.4, 1)), ' expected')
+            AS words
+    FROM
+    (
+        SELECT
+            store_id, category, as_of,
+            arrayJoin([
+                ('unusual_units', 'units', units_score, expected_units, units),
+                ('unusual_revenue', 'revenue', revenue_score, expected_revenue, revenue)
+            ]) AS m
+        FROM v_sales_surprise
+    )
+    WHERE abs(m.3) >= 0.6 * {score:Float64}
     UNION ALL
     SELECT
         'till_silent', h.store_id, h.register_id, h.last_event_at,
