@@ -6,7 +6,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-kills test-full-disk soak lint format docs lock jars-lock clean
+.PHONY: help setup demo up down status test test-long test-kills test-full-disk soak lint format docs lock jars-lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -29,9 +29,12 @@ status: setup  ## Show how the local stack is
 test: setup  ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-kills: setup  ## Kill the run of each layer at ten random moments, and parts of the demo (an hour)
-	@KILL_TEST_MOMENTS=$${KILL_TEST_MOMENTS:-10} DEMO_TEST_PASSES=all $(BIN)/python -m pytest \
-	  retail_assets_tests/integration/test_killed_runs.py retail_assets_tests/e2e/test_demo.py $(ARGS)
+test-long: setup  ## Run the tests that `make test` leaves out because they take long (half an hour)
+	@$(BIN)/python -m pytest -m long $(ARGS)
+
+test-kills: setup  ## Kill the run of each layer at ten random moments (half an hour)
+	@KILL_TEST_MOMENTS=$${KILL_TEST_MOMENTS:-10} $(BIN)/python -m pytest -m '' \
+	  retail_assets_tests/integration/test_killed_runs.py $(ARGS)
 
 soak: setup  ## Send a million dirty events and kill service, broker and warehouse twenty times (half an hour)
 	@SOAK_EVENTS=$${SOAK_EVENTS:-1000000} SOAK_KILLS=$${SOAK_KILLS:-20} $(BIN)/python -m pytest \

@@ -18,10 +18,6 @@ from retail_assets_tests.e2e.demo_user import COUNTS, SMALL, Demo
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(900)]
 
-more_passes = pytest.mark.skipif(
-    os.environ.get("DEMO_TEST_PASSES") != "all", reason="further passes of the whole demo: make test-kills"
-)
-
 README = Path(__file__).resolve().parents[2] / "README.md"
 MARTS = (
     "dim_date",
@@ -106,9 +102,9 @@ def test_after_all_that_the_books_balance(demo: Demo) -> None:
     client.close()
 
 
-@more_passes
+@pytest.mark.long
 def test_a_demo_whose_warehouse_is_killed_goes_on_or_says_so_in_one_line(demo: Demo) -> None:
-    first = demo.report()
+    first = demo.run()
     process = demo.start()
     demo.wait_for("core/inventory_daily", process)
     os.kill(demo.pid_of("warehouse"), signal.SIGKILL)
@@ -118,9 +114,9 @@ def test_a_demo_whose_warehouse_is_killed_goes_on_or_says_so_in_one_line(demo: D
     assert {key: again[key] for key in COUNTS} == {key: first[key] for key in COUNTS}
 
 
-@more_passes
+@pytest.mark.long
 def test_a_lake_in_pieces_is_made_again_with_the_same_counts_and_readers_notice_nothing(demo: Demo) -> None:
-    first = demo.report()
+    first = demo.run()
     remove(demo, "lake/core", "lake/raw/pos_events", "dagster")
     process = demo.start()
     demo.wait_for("tills", process)

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.integration
 SMALLEST = ["--steps", "1", "--repeats", "1", "--warm-ups", "1", "--partitions", "2"]
 
 
+@pytest.mark.long
 def test_the_benchmark_reports_every_step_and_one_spark_application(tmp_path: Path) -> None:
     # A process of its own: it brings its own Spark session, and the tests' session stays as it is.
     done = subprocess.run(

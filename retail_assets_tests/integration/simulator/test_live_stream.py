@@ -178,6 +178,7 @@ def test_headers_say_schema_version_content_stream_and_number(servers: str, tag:
     assert abs(int(headers["produced_at"]) / 1_000 - time.time()) < 120
 
 
+@pytest.mark.long
 def test_a_stream_that_is_stopped_and_started_again_and_again_has_no_gap_and_no_repetition(
     servers: str, tag: str
 ) -> None:
@@ -261,6 +262,7 @@ def test_a_killed_stream_is_taken_up_where_it_ended(servers: str, tag: str, conf
     assert_all_there(servers, tag, 3_000)
 
 
+@pytest.mark.long
 def test_a_stream_that_was_killed_many_times_has_no_gap_and_no_repetition(servers: str, tag: str) -> None:
     for _ in range(2):
         child = start(servers, tag, 3_000, rate=3_000)
@@ -304,6 +306,7 @@ def test_a_killed_broker_loses_and_repeats_nothing(servers: str, tag: str, whole
     assert_all_there(servers, tag, 3_000)
 
 
+@pytest.mark.long
 def test_a_broker_that_stops_answering_ends_in_one_error_with_counts(
     servers: str, tag: str, whole_stack: Stack
 ) -> None:
@@ -346,6 +349,7 @@ def test_without_bookmarks_the_topic_itself_says_where_to_go_on(
     assert_all_there(servers, tag)
 
 
+@pytest.mark.long
 def test_more_partitions_between_two_runs_do_no_harm_where_nothing_is_missing(
     servers: str, tag: str, kafka: KafkaResource
 ) -> None:

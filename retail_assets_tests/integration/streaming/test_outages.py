@@ -160,6 +160,7 @@ def test_rows_wait_on_the_disk_while_the_warehouse_is_away_and_the_figures_are_r
     assert operator.waiting(), "what waits is for the next start"
 
 
+@pytest.mark.long
 def test_a_query_that_ends_is_started_again_and_one_that_cannot_go_on_is_named_while_the_others_do(
     operator: Operator, till: Till
 ) -> None:

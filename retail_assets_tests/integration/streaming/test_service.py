@@ -97,6 +97,7 @@ def test_figures_are_exact_through_repetitions_nonsense_late_events_and_a_kill(
     assert service.lines("service stopped")
 
 
+@pytest.mark.long
 def test_a_fresh_checkpoint_begins_anew_and_its_rows_win_over_the_old_ones(
     warehouse: Client, till: Till, service: ServiceProcess
 ) -> None:
