@@ -49,17 +49,25 @@ class Memory:
         except psutil.NoSuchProcess:
             return
         while not self._done.wait(_SAMPLE_S):
-            total = 0
             try:
-                family = (root, *root.children(recursive=True))
+                self.peak_mb = max(self.peak_mb, resident_mb(root))
             except psutil.NoSuchProcess:
                 return
-            for process in family:
-                try:
-                    total += process.memory_info().rss
-                except psutil.NoSuchProcess:  # it has just ended
-                    continue
-            self.peak_mb = max(self.peak_mb, total / _MB)
+
+
+def resident_mb(root: psutil.Process) -> float:
+    """Return the resident memory of a process and of all that it started.
+
+    Raises:
+        psutil.NoSuchProcess: it has ended.
+    """
+    total = 0
+    for process in (root, *root.children(recursive=True)):
+        try:
+            total += process.memory_info().rss
+        except psutil.NoSuchProcess:  # it has just ended
+            continue
+    return total / _MB
 
 
 @dataclass(frozen=True)

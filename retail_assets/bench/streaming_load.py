@@ -1,22 +1,25 @@
 """The load of the streaming benchmark: a day of the synthetic retailer, sent as if it were happening now.
 
-Belongs here: making messages, sending them at a rate, and probes whose way can be followed. Does not belong here: what
-is measured by it (`streaming`).
+Belongs here: making messages, sending them at a rate, probes whose way can be followed, and the process that sends
+them. Does not belong here: what is measured by it (`streaming`).
 
 A message keeps its form and size; its time is the moment of sending, and each round through the day has ids of its own,
 so that nothing is taken for a repetition.
 """
 
 import itertools
+import multiprocessing
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import Producer
 
+from retail_assets.bench.errors import BenchError
 from retail_assets.contracts.events import (
     CONTENT_JSON,
     HEADER_CONTENT_TYPE,
@@ -25,6 +28,7 @@ from retail_assets.contracts.events import (
     HEADER_SCHEMA_VERSION,
 )
 from retail_assets.contracts.topics import EVENT_TOPICS, INVENTORY_UPDATES, POS_EVENTS, SALES_TRANSACTIONS, Topic
+from retail_assets.settings import Settings
 from retail_assets.simulator.scenario import Scenario
 from retail_assets.simulator.simulation import simulate
 from retail_assets.simulator.tills.live import SimulatedDays
@@ -177,3 +181,57 @@ def _wait(producer: Producer, began: float, number: int, rate: float | None) -> 
     ahead = number / rate - (time.monotonic() - began)
     if ahead > 0:
         time.sleep(ahead)
+
+
+@dataclass
+class Load:
+    """A load in a process of its own, so that it doesn't take the measuring one's time."""
+
+    process: Any
+    receiver: Any
+    result: Sent | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether all is sent."""
+        if self.result is None and self.receiver.poll():
+            self.result = self.receiver.recv()
+        return self.result is not None
+
+    def sent(self) -> Sent:
+        """Return what was sent.
+
+        Raises:
+            BenchError: the process failed.
+        """
+        try:
+            self.result = self.result or self.receiver.recv()
+        except EOFError:
+            raise BenchError("the load failed, see above") from None
+        self.process.join()
+        assert self.result is not None  # noqa: S101 -- just received
+        return self.result
+
+
+def _send_apart(sender: Any, servers: str, rate: float | None, messages: int, tag: str, with_probes: bool) -> None:
+    sender.send(send(servers, rate, messages, tag, with_probes=with_probes))
+
+
+@contextmanager
+def load_process(
+    own: Settings, rate: float | None, messages: int, tag: str, *, with_probes: bool = True
+) -> Iterator[Load]:
+    """Have a process send messages while the caller goes on; the arguments are those of `send`."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    arguments = (sender, own.bootstrap_servers, rate, messages, tag, with_probes)
+    process = context.Process(target=_send_apart, args=arguments)
+    process.start()
+    sender.close()
+    yield Load(process, receiver)
+
+
+def load(own: Settings, rate: float | None, messages: int, tag: str, *, with_probes: bool) -> Sent:
+    """Have a process send messages, and wait until it has."""
+    with load_process(own, rate, messages, tag, with_probes=with_probes) as running:
+        return running.sent()

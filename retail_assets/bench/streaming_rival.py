@@ -6,10 +6,14 @@ difference. Does not belong here: what is measured (`streaming`).
 
 import contextlib
 import json
+import multiprocessing
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import pyarrow as pa
+from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer
 
 from retail_assets.contracts.topics import EVENT_TOPICS
@@ -17,7 +21,7 @@ from retail_assets.resources.clickhouse import connect
 from retail_assets.settings import Settings
 
 RIVAL_TABLE: Final = "bench_rival"
-CREATE: Final = f"""
+_CREATE: Final = f"""
 CREATE TABLE IF NOT EXISTS {RIVAL_TABLE}
 (topic LowCardinality(String), store_id LowCardinality(String), name String, occurred_at Int64, value String)
 ENGINE = MergeTree ORDER BY (store_id, name, occurred_at)
@@ -66,3 +70,19 @@ def consume(settings: Settings, group: str, ready: Any, stop: Any) -> None:
     finally:
         consumer.close()
         warehouse.close()
+
+
+@contextmanager
+def running_rival(own: Settings, warehouse: Client, group: str) -> Iterator[None]:
+    """Start the rival in a process of its own, with an empty table and a consumer group of that name, and end it."""
+    warehouse.command(f"DROP TABLE IF EXISTS {RIVAL_TABLE}")
+    warehouse.command(_CREATE)
+    context = multiprocessing.get_context("spawn")
+    ready, stop = context.Event(), context.Event()
+    process = context.Process(target=consume, args=(own, f"rival-{group}", ready, stop))
+    process.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        process.join(timeout=30)
