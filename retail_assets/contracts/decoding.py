@@ -1,11 +1,15 @@
 """Decoding of messages by contract, as Spark column expressions: what is accepted, what is refused, and why.
 
 Serves the batch reader and the streaming service alike, so that both refuse the same messages for the same reasons.
+Functions with a lambda (`filter`, `exists`) are kept away from what every message goes through: Spark compiles them to
+no code, and reads each value through a look at its settings.
 Does not belong here: what happens to a refused message.
 """
 
+import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from operator import and_
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -55,8 +59,8 @@ def decode(value: "SparkColumn", headers: "SparkColumn", schema: EventSchema) ->
 
 def header(headers: "SparkColumn", name: str) -> "SparkColumn":
     """Return the text of a message's header; null where it isn't there, and the first where it is there twice."""
-    # `get`, since under ANSI mode an index beyond the end would fail the whole batch.
-    return F.get(F.filter(headers, lambda one: one["key"] == name), 0)["value"].cast("string")
+    # `get`, since under ANSI mode an index that isn't there would fail the whole batch.
+    return F.get(headers["value"], F.array_position(headers["key"], F.lit(name)) - 1).cast("string")
 
 
 def _from_json(value: "SparkColumn", schema: EventSchema) -> "SparkColumn":
@@ -89,8 +93,7 @@ def rejection(decoded: "SparkColumn", headers: "SparkColumn", schema: EventSchem
         as the contract has rules, whatever the messages say, so they can be counted by.
     """
     content_type = header(headers, HEADER_CONTENT_TYPE)
-    nothing = F.coalesce(*[decoded[column.name].cast("string") for column in schema.columns]).isNull()
-    unreadable = decoded.isNull() | nothing
+    unreadable = functools.reduce(and_, [decoded[column.name].isNull() for column in schema.columns])
     reasons = (
         # A header that isn't there says nothing against the message.
         F.when(header(headers, HEADER_SCHEMA) != schema.name, f"the header {HEADER_SCHEMA} is not {schema.name}")
@@ -132,21 +135,27 @@ def _wrong_lists(field: "SparkColumn", column: Column) -> "Iterator[tuple[SparkC
     assert isinstance(column.type, ListType)  # noqa: S101 - the caller looked
     yield F.size(field) == 0, f"{column.name} is empty"
     for inner in column.type.fields:
-        name = f"{column.name}.{inner.name}"
+        name, values = f"{column.name}.{inner.name}", field[inner.name]
         if not inner.nullable:
-            missing = F.exists(field, _is_null(inner.name))
-            yield missing, f"{name} is missing or not {_described(inner)} in a line"
+            yield _has_null(values), f"{name} is missing or not {_described(inner)} in a line"
         if inner.minimum is not None:
-            yield F.exists(field, _is_below(inner.name, inner.minimum)), f"{name} is below {inner.minimum} in a line"
+            yield F.array_min(values) < inner.minimum, f"{name} is below {inner.minimum} in a line"
         if inner.maximum is not None:
-            yield F.exists(field, _is_above(inner.name, inner.maximum)), f"{name} is above {inner.maximum} in a line"
+            yield F.array_max(values) > inner.maximum, f"{name} is above {inner.maximum} in a line"
     names = {inner.name for inner in column.type.fields}
     if "line_no" in names:
-        numbers = F.transform(field, lambda line: line["line_no"])
+        numbers = field["line_no"]
         yield F.size(F.array_distinct(numbers)) < F.size(numbers), f"{column.name}.line_no is there twice"
     if {"quantity", "unit_price"} <= names:
+        # Each line is only looked at where the greatest amounts would be too much together.
+        may_be = F.array_max(field["quantity"]) * F.array_max(field["unit_price"]) > GREATEST_LINE_VALUE
         too_much = F.exists(field, lambda line: line["quantity"] * line["unit_price"] > GREATEST_LINE_VALUE)
-        yield too_much, f"{column.name}: quantity x unit_price is above {GREATEST_LINE_VALUE} in a line"
+        yield may_be & too_much, f"{column.name}: quantity x unit_price is above {GREATEST_LINE_VALUE} in a line"
+
+
+def _has_null(values: "SparkColumn") -> "SparkColumn":
+    """Tell whether a list that isn't empty has a null in it: sorted, it would be the first."""
+    return F.get(F.sort_array(values), 0).isNull()
 
 
 def event_fields(decoded: "SparkColumn", schema: EventSchema) -> "list[SparkColumn]":
@@ -160,18 +169,6 @@ def event_fields(decoded: "SparkColumn", schema: EventSchema) -> "list[SparkColu
 def plausible_time(milliseconds: "SparkColumn") -> "SparkColumn":
     """Return epoch milliseconds as a timestamp, or null where a till's clock says what can't be (it would overflow)."""
     return F.timestamp_millis(F.when(milliseconds.between(EARLIEST_MS, LATEST_MS), milliseconds))
-
-
-def _is_above(field: str, maximum: float) -> "Callable[[SparkColumn], SparkColumn]":
-    return lambda item: item[field] > maximum
-
-
-def _is_null(field: str) -> "Callable[[SparkColumn], SparkColumn]":
-    return lambda item: item[field].isNull()
-
-
-def _is_below(field: str, minimum: float) -> "Callable[[SparkColumn], SparkColumn]":
-    return lambda item: item[field] < minimum
 
 
 def _described(column: Column) -> str:
