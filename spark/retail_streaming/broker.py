@@ -28,7 +28,10 @@ class TopicAdmin:
 
     def __init__(self, spark: SparkSession, settings: StreamingSettings) -> None:
         """Take what is needed to connect."""
-        self._jvm: Any = spark._jvm  # noqa: SLF001
+        jvm: Any = spark._jvm  # noqa: SLF001
+        self._jvm = jvm
+        # Looked up once: py4j looks for `java` and `java.util` as classes too, in every jar.
+        self._new_list = jvm.java.util.ArrayList
         self._servers = settings.bootstrap_servers
         self._lock = Lock()
         self._client: Any = None
@@ -53,7 +56,7 @@ class TopicAdmin:
             TopicMissingError: a topic is missing.
         """
         ids: dict[str, str] = {}
-        asked = self._jvm.java.util.ArrayList()
+        asked = self._new_list()
         for topic in topics:
             asked.add(topic.name)
         with self._explained():

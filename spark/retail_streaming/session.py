@@ -33,6 +33,8 @@ def spark_config(settings: StreamingSettings) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         # The code of all queries together; what doesn't fit is compiled again for each batch.
         "spark.sql.codegen.cache.maxEntries": "1000",
+        # The JVM never compiles longer methods; Spark would put a whole stage in one.
+        "spark.sql.codegen.hugeMethodLimit": "8000",
         # A batch of one query must not wait for all tasks of another's.
         "spark.scheduler.mode": "FAIR",
         "spark.ui.showConsoleProgress": "false",
@@ -100,12 +102,25 @@ def start(settings: StreamingSettings) -> SparkSession:
     context.setLogLevel("WARN")
     session = SparkSession(context)
     jvm: Any = session._jvm  # noqa: SLF001 -- the documented way to the JVM's classes has this name
+    _remember_classes(jvm)
     # One WARN a second while the broker is away; the service says it in one line of its own.
     levels = jvm.org.apache.logging.log4j.Level
     jvm.org.apache.logging.log4j.core.config.Configurator.setLevel("org.apache.kafka.clients", levels.ERROR)
     if settings.uses_s3:
         _configure_s3(context, settings)
     return session
+
+
+def _remember_classes(jvm: Any) -> None:
+    """Keep what pyspark looks up again and again: with each batch, and some hundred times for its progress.
+
+    py4j asks the JVM for each part of a name, which looks for it in all packages that pyspark imports, in every jar:
+    together a fifth of a core.
+    """
+    jvm.PythonSQLUtils = jvm.PythonSQLUtils
+    jvm.py4j = jvm.py4j
+    jvm.py4j.reflection = jvm.py4j.reflection
+    jvm.py4j.reflection.TypeUtil = jvm.py4j.reflection.TypeUtil
 
 
 def _configure_s3(context: SparkContext, settings: StreamingSettings) -> None:
