@@ -21,6 +21,8 @@ TOO_LARGE: Final = "too_large"
 VERDICTS: Final = (REFUSED, AHEAD, TOO_LARGE)
 #: What Spark knows a column of event times by.
 _WATERMARK_MARK: Final = "spark.watermarkDelayMs"
+HOUR_SECONDS: Final = 3_600
+_MINUTE: Final = "occurred_minute"
 #: Name under which Spark reports the counts of each batch.
 COUNTS: Final = "counts"
 
@@ -69,6 +71,17 @@ def accepted(events: DataFrame) -> DataFrame:
     return events.where(F.col(VERDICT).isNull()).drop(VERDICT)
 
 
+def with_watermark(events: DataFrame, *, late_minutes: int) -> DataFrame:
+    """Say how far behind the newest event one may be, to the minute.
+
+    Spark compares with the watermark in code that has it as a number, and compiles that anew whenever it moves: once a
+    minute instead of with each batch.
+    """
+    minute = F.timestamp_seconds(F.floor(F.unix_seconds("occurred_at") / 60) * 60)
+    # An event counts as late from its minute's beginning on.
+    return events.withColumn(_MINUTE, minute).withWatermark(_MINUTE, f"{late_minutes + 1} minutes")
+
+
 def once_each(events: DataFrame, id_field: str) -> DataFrame:
     """Drop repeated events; in a stream, those within its watermark (what is older is dropped as late anyway)."""
     if events.isStreaming:
@@ -76,11 +89,16 @@ def once_each(events: DataFrame, id_field: str) -> DataFrame:
     return events.dropDuplicates([id_field])
 
 
-def event_time(value: Column, name: str) -> Column:
-    """Return a time that was computed from an event's as one that the watermark also holds for.
+def stretch(seconds: Column | int) -> tuple[Column, Column]:
+    """Return the stretch of time that an event is in: `starts_at`, and `ends_at`, which the watermark also holds for.
 
     `window` marks its own result in the same way. Without the mark, rows of a state that is kept by a computed time
-    would never go.
+    would never go. To be selected before rows are grouped by it: `groupBy` takes the mark off what it computes itself.
+
+    Args:
+        seconds: its length; stretches begin at whole multiples of it (UTC).
     """
+    start = F.floor(F.unix_seconds("occurred_at") / seconds) * seconds
     # What matters to the operators with state is that there is a mark; how late events may be was said before.
-    return value.alias(name, metadata={_WATERMARK_MARK: 0})
+    end = F.timestamp_seconds(start + seconds).alias("ends_at", metadata={_WATERMARK_MARK: 0})
+    return F.timestamp_seconds(start).alias("starts_at"), end

@@ -21,7 +21,7 @@ from retail_assets.contracts.topics import (
     Topic,
 )
 from retail_streaming import inventory, letters, sales, tills
-from retail_streaming.events import accepted, counted, judged
+from retail_streaming.events import accepted, counted, judged, with_watermark
 from retail_streaming.settings import StreamingSettings
 from retail_streaming.warehouse import Target
 
@@ -89,7 +89,7 @@ def _of_events(
     def plan(messages: DataFrame, settings: StreamingSettings) -> DataFrame:
         events = judged(messages, topic.schema, clock_skew_minutes=settings.stream_clock_skew_minutes)
         rows = accepted(counted(prepare(events)))
-        return changed_rows(rows.withWatermark("occurred_at", f"{settings.stream_late_minutes} minutes"))
+        return changed_rows(with_watermark(rows, late_minutes=settings.stream_late_minutes))
 
     return plan
 

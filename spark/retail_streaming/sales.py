@@ -16,11 +16,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from retail_assets.contracts.events import SALES_TRANSACTION
-from retail_streaming.events import TOO_LARGE, VERDICT, event_time, once_each
+from retail_streaming.events import HOUR_SECONDS, TOO_LARGE, VERDICT, once_each, stretch
 
 _MONEY: Final = "decimal(12,2)"
 _QUANTITY: Final = "decimal(12,3)"
-_HOUR_SECONDS: Final = 3_600
 #: Length of the stretches that velocity is kept by.
 BUCKET_SECONDS: Final = 300
 
@@ -82,15 +81,9 @@ def sales_by_time(accepted_baskets: DataFrame) -> DataFrame:
     whole = F.struct(F.lit("").alias("product_id"), F.col("units"), F.col("revenue"), F.lit(1).alias("transactions"))
     parts = F.concat(_marked(F.array(whole), is_basket=True), _marked(F.col("products"), is_basket=False))
     rows = once.select("store_id", "occurred_at", F.explode(parts).alias("part"))
-    seconds = F.when(F.col("part.is_basket"), _HOUR_SECONDS).otherwise(BUCKET_SECONDS)
-    starts_at = F.timestamp_seconds(F.floor(F.unix_seconds("occurred_at") / seconds) * seconds)
+    seconds = F.when(F.col("part.is_basket"), HOUR_SECONDS).otherwise(BUCKET_SECONDS)
     return (
-        rows.select(
-            "store_id",
-            "part.*",
-            starts_at.alias("starts_at"),
-            event_time(F.timestamp_seconds(F.unix_seconds(starts_at) + seconds), "ends_at"),
-        )
+        rows.select("store_id", "part.*", *stretch(seconds))
         .groupBy("store_id", "is_basket", "product_id", "starts_at", "ends_at")
         .agg(
             F.sum("units").cast("decimal(18,3)").alias("units"),

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from retail_assets.contracts.events import POS_EVENT
-from retail_streaming.events import once_each
+from retail_streaming.events import HOUR_SECONDS, once_each, stretch
 
 #: What is counted by register and hour: the column, and the kind of event.
 COUNTED: Final = {
@@ -41,10 +41,10 @@ def hours_of_tills(accepted_events: DataFrame) -> DataFrame:
     Returns:
         The columns of `POS_HOURLY`. Of two events at the same millisecond the one with the greater id is the last.
     """
-    hour = F.window("occurred_at", "1 hour").alias("hour")
     return (
         once_each(accepted_events, POS_EVENT.id_field)
-        .groupBy("store_id", "register_id", hour)
+        .select("*", *stretch(HOUR_SECONDS))
+        .groupBy("store_id", "register_id", "starts_at", "ends_at")
         .agg(
             F.max(F.struct("occurred_at", "event_id", "kind")).alias("newest"),
             F.count(F.lit(1)).alias("events"),
@@ -53,7 +53,7 @@ def hours_of_tills(accepted_events: DataFrame) -> DataFrame:
         .select(
             "store_id",
             "register_id",
-            F.col("hour.start").alias("hour_start"),
+            F.col("starts_at").alias("hour_start"),
             F.col("newest.occurred_at").alias("last_event_at"),
             F.col("newest.kind").alias("last_kind"),
             "events",

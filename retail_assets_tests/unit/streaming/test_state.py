@@ -1,60 +1,116 @@
 """State goes when the watermark has passed it, also where it is kept by a time that was computed."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from retail_streaming.events import with_watermark
 from retail_streaming.sales import sales_by_time
+from retail_streaming.tills import hours_of_tills
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-SCHEMA = (
+BASKET = (
     "transaction_id string, store_id string, occurred_at timestamp, units decimal(12,3), revenue decimal(12,2), "
     "products array<struct<product_id: string, units: decimal(12,3), revenue: decimal(12,2), transactions: int>>"
 )
+SIGN_OF_LIFE = "event_id string, store_id string, register_id string, occurred_at timestamp, kind string"
 
 
-def test_hours_and_five_minutes_leave_the_state_when_no_event_can_change_them_any_more(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    arriving, checkpoint = tmp_path / "arriving", tmp_path / "checkpoint"
-    arriving.mkdir()
-    last: dict[tuple[bool, datetime], int] = {}
+class Stream:
+    """A stream of files, half an hour of which may be late; each file is one batch of one event."""
 
-    def sell(number: int, at: datetime) -> int:
-        """Let a basket arrive, and return how many keys the sums' state holds when all is done."""
-        basket = {
-            "transaction_id": f"T{number}",
-            "store_id": "S1",
-            "occurred_at": at.isoformat(),
-            "units": 1,
-            "revenue": 2,
-            "products": [{"product_id": "P1", "units": 1, "revenue": 2, "transactions": 1}],
-        }
-        (arriving / f"{number}.json").write_text(json.dumps(basket), encoding="utf-8")
-        events = spark.readStream.schema(SCHEMA).json(str(arriving)).withWatermark("occurred_at", "30 minutes")
+    def __init__(
+        self, folder: Path, spark: SparkSession, schema: str, compute: Callable[[DataFrame], DataFrame]
+    ) -> None:
+        self.arriving, self.checkpoint = folder / "arriving", folder / "checkpoint"
+        self.arriving.mkdir()
+        self.spark, self.schema, self.compute = spark, schema, compute
+        self.last: list[dict[str, Any]] = []
+        self.late = 0
+        self.watermark = ""
 
-        def keep(batch: DataFrame, _: int) -> None:
-            last.update({(row["is_basket"], row["starts_at"]): row["transactions"] for row in batch.collect()})
-
+    def read(self, event: dict[str, object]) -> int:
+        """Let an event arrive, and return how many keys the sums' state holds when all is done."""
+        number = len(list(self.arriving.iterdir()))
+        (self.arriving / f"{number}.json").write_text(json.dumps(event, default=str), encoding="utf-8")
+        events = self.spark.readStream.schema(self.schema).json(str(self.arriving))
+        self.last = []
         query = (
-            sales_by_time(events)
+            self.compute(with_watermark(events, late_minutes=30))
             .writeStream.outputMode("update")
-            .option("checkpointLocation", str(checkpoint))
+            .option("checkpointLocation", str(self.checkpoint))
             .trigger(availableNow=True)
-            .foreachBatch(keep)
+            .foreachBatch(lambda batch, _: self.last.extend(row.asDict() for row in batch.collect()))
             .start()
         )
         query.awaitTermination()
         newest = query.lastProgress
         assert newest is not None
+        self.late = sum(batch_late(progress) for progress in query.recentProgress)
+        self.watermark = str(newest["eventTime"]["watermark"])
         (sums,) = [one for one in newest["stateOperators"] if one["operatorName"] == "stateStoreSave"]
         return int(sums["numRowsTotal"])
 
-    assert sell(1, NOON) == 2
+
+def batch_late(progress: Any) -> int:
+    return sum(int(operator["numRowsDroppedByWatermark"]) for operator in progress["stateOperators"])
+
+
+def basket(number: int, at: datetime) -> dict[str, object]:
+    return {
+        "transaction_id": f"T{number}",
+        "store_id": "S1",
+        "occurred_at": at.isoformat(),
+        "units": 1,
+        "revenue": 2,
+        "products": [{"product_id": "P1", "units": 1, "revenue": 2, "transactions": 1}],
+    }
+
+
+def sign_of_life(number: int, at: datetime) -> dict[str, object]:
+    return {
+        "event_id": f"E{number}",
+        "store_id": "S1",
+        "register_id": "R1",
+        "occurred_at": at.isoformat(),
+        "kind": "heartbeat",
+    }
+
+
+def test_hours_and_five_minutes_leave_the_state_when_no_event_can_change_them_any_more(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    stream = Stream(tmp_path, spark, BASKET, sales_by_time)
+    assert stream.read(basket(1, NOON)) == 2
     # Within the watermark: the hour goes on, the five minutes are others.
-    assert sell(2, NOON + timedelta(minutes=20)) == 3
-    assert sorted(last.values()) == [1, 1, 2]
+    assert stream.read(basket(2, NOON + timedelta(minutes=20))) == 3
+    assert sorted((row["is_basket"], row["transactions"]) for row in stream.last) == [(False, 1), (True, 2)]
     # An hour and a half later the hour is over for everyone, and all its five minutes.
-    assert sell(3, NOON + timedelta(minutes=95)) == 2
+    assert stream.read(basket(3, NOON + timedelta(minutes=95))) == 2
+
+
+def test_hours_of_tills_leave_the_state_when_no_event_can_change_them_any_more(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    stream = Stream(tmp_path, spark, SIGN_OF_LIFE, hours_of_tills)
+    assert stream.read(sign_of_life(1, NOON)) == 1
+    assert stream.read(sign_of_life(2, NOON + timedelta(minutes=20))) == 1
+    assert [row["events"] for row in stream.last] == [2]
+    assert stream.read(sign_of_life(3, NOON + timedelta(minutes=95))) == 1
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(30 * 60, 0), (31 * 60 - 1, 0), (32 * 60, 1)])
+def test_an_event_may_be_as_late_as_was_said_and_at_most_a_minute_more(
+    spark: SparkSession, tmp_path: Path, seconds: int, late: int
+) -> None:
+    newest = NOON + timedelta(minutes=59, seconds=59)
+    stream = Stream(tmp_path, spark, SIGN_OF_LIFE, hours_of_tills)
+    stream.read(sign_of_life(1, newest))
+    assert stream.watermark == "2026-03-02T12:28:00.000Z", "it moves by whole minutes"
+    stream.read(sign_of_life(2, newest - timedelta(seconds=seconds)))
+    assert stream.late == late
