@@ -1,8 +1,8 @@
 """What sells: by store and hour, and by store, product and five minutes. Pure functions on frames, streaming or not.
 
 The arithmetic is that of the batch pipeline: each line is rounded to the cent, returns and voids count against sales.
-One aggregation gives both tables, since each further one costs its share of every second: a basket is taken apart into
-a row for all of it and a row for each product. Figures over the last 15 minutes, hour or day are sums over five-minute
+One aggregation gives both tables, since each further one costs its share of every second: each line of a basket becomes
+a row for its store and a row for its product. Figures over the last 15 minutes, hour or day are sums over five-minute
 rows and belong to the warehouse's views: they change by time going by, not only by sales. Does not belong here:
 reading, state settings and writing.
 """
@@ -20,6 +20,10 @@ from retail_streaming.events import HOUR_SECONDS, TOO_LARGE, VERDICT, once_each,
 
 _MONEY: Final = "decimal(12,2)"
 _QUANTITY: Final = "decimal(12,3)"
+#: The most lines whose amounts fit the columns, whatever the contract lets them be.
+_LINES_THAT_FIT: Final = 10_000
+#: What is kept of a line; they are sorted by the first.
+_OF_LINES: Final = ("product_id", "quantity", "unit_price", "discount")
 #: Length of the stretches that velocity is kept by.
 BUCKET_SECONDS: Final = 300
 
@@ -43,31 +47,29 @@ SALES_VELOCITY: Final = pa.schema(
 
 
 def baskets(events: DataFrame) -> DataFrame:
-    """Sum the lines of each basket, all together and by product.
+    """Keep of baskets what is summed, and judge their amounts.
 
     Args:
         events: judged sales transactions.
 
     Returns:
-        `transaction_id`, `store_id`, `occurred_at`, net `units`, net `revenue`, `products` (an array of `product_id`,
-        net `units`, net `revenue` and `transactions`, one per line; of several lines with a product one bears the
-        transaction), and `verdict`: a basket whose amounts no column of the platform can hold is left out, rather
-        than end the query for good.
+        `transaction_id`, `store_id`, `occurred_at`, `sign` (-1 for what counts against sales), `lines` (in order of
+        their products), `products` (the `product_id` of each line) and `verdict`: a basket whose amounts no column of
+        the platform can hold is left out, rather than end the query for good.
     """
-    usable = F.col(VERDICT).isNull()
-    sign = F.when(F.col("kind") == "sale", 1).otherwise(-1)
-    units = F.when(usable, (_total(_line_units, _QUANTITY) * sign).try_cast(_QUANTITY))
-    revenue = F.when(usable, (_total(_line_revenue, _MONEY) * sign).try_cast(_MONEY))
-    too_large = F.col("units").isNull() | F.col("revenue").isNull()
+    # Added up only where it could be too much: a lambda reads each value through a look at Spark's settings.
+    too_many = F.size("lines") > _LINES_THAT_FIT
+    too_large = _total(_line_units, _QUANTITY).isNull() | _total(_line_revenue, _MONEY).isNull()
+    lines = F.sort_array(F.arrays_zip(*[F.col("lines")[name].alias(name) for name in _OF_LINES]))
     return events.select(
         "transaction_id",
         "store_id",
         "occurred_at",
-        units.alias("units"),
-        revenue.alias("revenue"),
-        F.when(usable, _by_product(sign)).alias("products"),
-        VERDICT,
-    ).withColumn(VERDICT, F.coalesce(VERDICT, F.when(too_large, F.lit(TOO_LARGE))))
+        F.when(F.col("kind") == "sale", 1).otherwise(-1).alias("sign"),
+        lines.alias("lines"),
+        lines["product_id"].alias("products"),
+        F.coalesce(VERDICT, F.when(too_many & too_large, F.lit(TOO_LARGE))).alias(VERDICT),
+    )
 
 
 def sales_by_time(accepted_baskets: DataFrame) -> DataFrame:
@@ -77,13 +79,32 @@ def sales_by_time(accepted_baskets: DataFrame) -> DataFrame:
         `store_id`, `is_basket` (whether the row is about whole baskets), `product_id` (empty for these), `starts_at`,
         `units`, `revenue`, `transactions` (baskets of any kind, as the batch counts them).
     """
-    once = once_each(accepted_baskets, SALES_TRANSACTION.id_field)
-    whole = F.struct(F.lit("").alias("product_id"), F.col("units"), F.col("revenue"), F.lit(1).alias("transactions"))
-    parts = F.concat(_marked(F.array(whole), is_basket=True), _marked(F.col("products"), is_basket=False))
-    rows = once.select("store_id", "occurred_at", F.explode(parts).alias("part"))
+    lines = once_each(accepted_baskets, SALES_TRANSACTION.id_field).select(
+        "store_id", "occurred_at", "sign", "products", F.posexplode("lines").alias("place", "line")
+    )
+    line, place = F.col("line"), F.col("place")
+    units = (_line_units(line) * F.col("sign")).try_cast(_QUANTITY).alias("units")
+    revenue = (_line_revenue(line) * F.col("sign")).try_cast(_MONEY).alias("revenue")
+    # Of several lines with a product, which stand side by side, the first bears the transaction.
+    is_first = ~line["product_id"].eqNullSafe(F.get("products", place - 1))
+    whole = F.struct(
+        F.lit(True).alias("is_basket"),  # noqa: FBT003 -- a value, no option
+        F.lit("").alias("product_id"),
+        units,
+        revenue,
+        (place == 0).cast("int").alias("transactions"),
+    )
+    product = F.struct(
+        F.lit(False).alias("is_basket"),  # noqa: FBT003
+        line["product_id"].alias("product_id"),
+        units,
+        revenue,
+        is_first.cast("int").alias("transactions"),
+    )
     seconds = F.when(F.col("part.is_basket"), HOUR_SECONDS).otherwise(BUCKET_SECONDS)
     return (
-        rows.select("store_id", "part.*", *stretch(seconds))
+        lines.select("store_id", "occurred_at", F.explode(F.array(whole, product)).alias("part"))
+        .select("store_id", "part.*", *stretch(seconds))
         .groupBy("store_id", "is_basket", "product_id", "starts_at", "ends_at")
         .agg(
             F.sum("units").cast("decimal(18,3)").alias("units"),
@@ -104,45 +125,6 @@ def sales_velocity(rows: pa.Table) -> pa.Table:
     """Return the rows of `sales_by_time` that are about products, under the names of `rt_sales_velocity`."""
     products = rows.filter(pc.invert(rows["is_basket"]))
     return products.append_column("bucket_start", products["starts_at"])
-
-
-def _by_product(sign: Column) -> Column:
-    """Return the lines as parts of `sales_by_time`. Sorted, since looking for each among all would take a basket of ten
-    thousand lines minutes.
-    """
-
-    def part(line: Column) -> Column:
-        return F.struct(
-            line["product_id"].alias("product_id"),
-            (_line_units(line) * sign).try_cast(_QUANTITY).alias("units"),
-            (_line_revenue(line) * sign).try_cast(_MONEY).alias("revenue"),
-        )
-
-    def counted(one: Column, before: Column) -> Column:
-        is_first = ~one["product_id"].eqNullSafe(before)
-        return F.struct(
-            one["product_id"].alias("product_id"),
-            one["units"].alias("units"),
-            one["revenue"].alias("revenue"),
-            is_first.cast("int").alias("transactions"),
-        )
-
-    ordered = F.array_sort(F.transform("lines", part))
-    before = F.concat(F.array(F.lit(None).cast("string")), F.transform(ordered, lambda one: one["product_id"]))
-    return F.slice(F.zip_with(ordered, before, counted), 1, F.size("lines"))
-
-
-def _marked(parts: Column, *, is_basket: bool) -> Column:
-    return F.transform(
-        parts,
-        lambda part: F.struct(
-            F.lit(is_basket).alias("is_basket"),
-            part["product_id"].alias("product_id"),
-            part["units"].alias("units"),
-            part["revenue"].alias("revenue"),
-            part["transactions"].alias("transactions"),
-        ),
-    )
 
 
 def _line_units(line: Column) -> Column:

@@ -132,7 +132,17 @@ def test_an_event_ahead_of_the_clock_is_left_out_but_a_little_skew_is_forgiven(s
 def test_amounts_that_no_column_can_hold_are_left_out_instead_of_ending_the_query(spark: SparkSession) -> None:
     # No line is worth more than the contract allows, but all of them together are.
     many = basket(1, lines=[line(line_no=n, quantity=999, unit_price=1_000, discount=0) for n in range(1, 10_102)])
-    assert verdicts(spark, many, basket(2)) == ["too_large", None]
+    fits = basket(3, lines=[line(line_no=n, quantity=1, unit_price=1_000, discount=0) for n in range(1, 10_102)])
+    assert verdicts(spark, many, basket(2), fits) == ["too_large", None, None]
+
+
+def test_lines_that_are_not_added_up_first_always_fit(spark: SparkSession) -> None:
+    most = {"quantity": 99_999, "unit_price": 10, "discount": 0}
+    dearest = {"quantity": 10, "unit_price": 99_999, "discount": 0}
+    for each in (most, dearest):
+        lines = [line(line_no=n, product_id=f"P{n}", **each) for n in range(1, 10_001)]
+        ((units, revenue, _),) = figures(spark, basket(1, lines=lines), basket(2, lines=lines)).values()
+        assert (Decimal(units), Decimal(revenue)) == (20_000 * each["quantity"], 20_000 * 999_990)
 
 
 def test_money_is_exact_where_floating_point_is_not(spark: SparkSession) -> None:

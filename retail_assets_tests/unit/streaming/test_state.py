@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 
-from retail_streaming.events import with_watermark
+from retail_streaming.errors import CheckpointError
+from retail_streaming.events import once_each, with_watermark
+from retail_streaming.failures import explain
 from retail_streaming.sales import sales_by_time
 from retail_streaming.tills import hours_of_tills
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 BASKET = (
-    "transaction_id string, store_id string, occurred_at timestamp, units decimal(12,3), revenue decimal(12,2), "
-    "products array<struct<product_id: string, units: decimal(12,3), revenue: decimal(12,2), transactions: int>>"
+    "transaction_id string, store_id string, occurred_at timestamp, sign int, products array<string>, "
+    "lines array<struct<product_id: string, quantity: decimal(12,3), unit_price: decimal(12,2), "
+    "discount: decimal(12,2)>>"
 )
 SIGN_OF_LIFE = "event_id string, store_id string, register_id string, occurred_at timestamp, kind string"
 
@@ -66,9 +70,9 @@ def basket(number: int, at: datetime) -> dict[str, object]:
         "transaction_id": f"T{number}",
         "store_id": "S1",
         "occurred_at": at.isoformat(),
-        "units": 1,
-        "revenue": 2,
-        "products": [{"product_id": "P1", "units": 1, "revenue": 2, "transactions": 1}],
+        "sign": 1,
+        "products": ["P1"],
+        "lines": [{"product_id": "P1", "quantity": 1, "unit_price": 2, "discount": 0}],
     }
 
 
@@ -114,3 +118,27 @@ def test_an_event_may_be_as_late_as_was_said_and_at_most_a_minute_more(
     assert stream.watermark == "2026-03-02T12:28:00.000Z", "it moves by whole minutes"
     stream.read(sign_of_life(2, newest - timedelta(seconds=seconds)))
     assert stream.late == late
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda events: events.groupBy("store_id").count(),
+        lambda events: once_each(events, "event_id").groupBy("store_id").count(),
+    ],
+    ids=["other operators", "other keys"],
+)
+def test_the_state_of_another_release_is_one_line_that_names_the_checkpoint(
+    spark: SparkSession, tmp_path: Path, compute: Callable[[DataFrame], DataFrame]
+) -> None:
+    stream = Stream(tmp_path, spark, SIGN_OF_LIFE, hours_of_tills)
+    stream.read(sign_of_life(1, NOON))
+    stream.compute = compute
+    with pytest.raises(StreamingQueryException) as raised:
+        stream.read(sign_of_life(2, NOON))
+    error = explain(str(raised.value), query="tills", topic="t", checkpoint="file:///c")
+    assert type(error) is CheckpointError
+    with pytest.raises(
+        CheckpointError, match="^tills: its checkpoint file:///c holds what another release .* begin-anew tills`"
+    ):
+        raise error
