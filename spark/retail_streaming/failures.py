@@ -43,6 +43,11 @@ _UNREADABLE: Final = re.compile(
     r"com\.fasterxml\.jackson\S*Exception|org\.json4s\S*Exception|MalformedInputException|EOFException|ZipException"
     r"|java\.lang\.AssertionError|NumberFormatException"
 )
+# State of another plan: the release that wrote it computed something else.
+_OTHER_STATE: Final = re.compile(
+    r"STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA"
+    r"|STATE_STORE_(KEY|VALUE)_(SCHEMA_NOT_COMPATIBLE|ROW_FORMAT_VALIDATION_FAILURE)"
+)
 _TWO_AT_ONCE: Final = "CONCURRENT_STREAM_LOG_UPDATE"
 _JAVA_CAUSE: Final = re.compile(
     r"^\s*(?:Caused by|py4j\S+)?: (?P<cause>[a-z]\w*\.[\w.$]+(?:Exception|Error)\b.*)$", re.MULTILINE
@@ -78,10 +83,26 @@ def explain(text: str, *, query: str, topic: str, checkpoint: str) -> StreamingE
             f"was made anew), and none is skipped in silence: to go on with what the topic has, "
             f"{begin_anew(query, checkpoint)}"
         )
+    if (error := _of_checkpoint(text, query, checkpoint)) is not None:
+        return error
+    if _BROKER_AWAY.search(text):
+        return TransientError(f"{query}: the Kafka broker is away")
+    causes = _JAVA_CAUSE.findall(text)
+    found = first_line(causes[-1] if causes else text, without=_NOISE)
+    return UnknownError(f"{query} failed ({found}): its checkpoint is {checkpoint}")
+
+
+def _of_checkpoint(text: str, query: str, checkpoint: str) -> CheckpointError | None:
+    """Return what is wrong with the checkpoint, if it is that."""
     if _TWO_AT_ONCE in text:
         return CheckpointError(
             f"{query}: its checkpoint {checkpoint} was written by someone else, or its newest file is missing: end any "
             f"other service that uses it; if there is none, {begin_anew(query, checkpoint)}"
+        )
+    if _OTHER_STATE.search(text):
+        return CheckpointError(
+            f"{query}: its checkpoint {checkpoint} holds what another release computed: go back to that one, or "
+            f"{begin_anew(query, checkpoint)}"
         )
     damage = _DAMAGED.search(text) or (_UNREADABLE.search(text) if _READS_CHECKPOINT.search(text) else None)
     if damage:
@@ -89,11 +110,7 @@ def explain(text: str, *, query: str, topic: str, checkpoint: str) -> StreamingE
             f"{query}: its checkpoint is damaged ({_line_of(damage)}): restore {checkpoint} as a whole, or "
             f"{begin_anew(query, checkpoint)}"
         )
-    if _BROKER_AWAY.search(text):
-        return TransientError(f"{query}: the Kafka broker is away")
-    causes = _JAVA_CAUSE.findall(text)
-    found = first_line(causes[-1] if causes else text, without=_NOISE)
-    return UnknownError(f"{query} failed ({found}): its checkpoint is {checkpoint}")
+    return None
 
 
 def _line_of(match: re.Match[str]) -> str:
