@@ -24,6 +24,7 @@ from clickhouse_connect.driver.client import Client
 from rich.console import Console
 
 from retail_assets.bench.apart import resident_mb
+from retail_assets.bench.processors import Processors
 from retail_assets.bench.report import describe_machine, publish
 from retail_assets.bench.streaming_load import load, load_process
 from retail_assets.bench.streaming_probes import percentiles, watch_probes
@@ -116,10 +117,18 @@ def _latency(own: Settings, warehouse: Client, sizes: Sizes, console: Console) -
     with running_service(own) as service:
         service.wait_until_started()
         _warm_up(own, service, sizes.rate)
-        with load_process(own, sizes.rate, sizes.rate * sizes.seconds, "latency") as sending:
+        with (
+            load_process(own, sizes.rate, sizes.rate * sizes.seconds, "latency") as sending,
+            Processors(service.pid) as processors,
+        ):
             seen = watch_probes(warehouse, _PROBES, sending)
         ours = percentiles(seen, sending.sent())
+    cores = processors.cores
     console.print(f"  service  p50 {ours['p50_s']:.2f} s, p99 {ours['p99_s']:.2f} s")
+    console.print(
+        f"           took {cores['own']:.2f} cores, {cores['compiling']:.2f} of them to compile; "
+        f"all else {cores['others']:.2f}, and {cores['idle']:.2f} were idle"
+    )
     empty(own, warehouse)
     with running_rival(own, warehouse, "latency"):
         with load_process(own, sizes.rate, sizes.rate * min(sizes.seconds, 60), "rival") as sending:
@@ -127,7 +136,7 @@ def _latency(own: Settings, warehouse: Client, sizes: Sizes, console: Console) -
         rival = percentiles(seen, sending.sent())
     console.print(f"  rival    p50 {rival['p50_s']:.2f} s, p99 {rival['p99_s']:.2f} s")
     return {
-        "latency": {**ours, "rate": sizes.rate},
+        "latency": {**ours, "rate": sizes.rate, "cores": cores},
         "rival": {"p50_s": rival["p50_s"], "p99_s": rival["p99_s"]},
     }
 
@@ -191,7 +200,6 @@ def _week(own: Settings, warehouse: Client, sizes: Sizes, console: Console) -> d
     days: list[dict[str, float]] = []
     with running_service(own) as service:
         service.wait_until_started()
-        assert service.process is not None  # noqa: S101 -- it has started
         read = 0
         for number in range(sizes.week_days):
             midnight = _midnight_ms(first + timedelta(days=number + 1), scenario.time_zone)
@@ -200,7 +208,7 @@ def _week(own: Settings, warehouse: Client, sizes: Sizes, console: Console) -> d
             service.wait_for(read)
             figures = {
                 "messages": float(read),
-                "resident_mb": round(resident_mb(psutil.Process(service.process.pid))),
+                "resident_mb": round(resident_mb(psutil.Process(service.pid))),
                 "state_rows": float(str(warehouse.command(_STATE_ROWS))),
             }
             console.print(

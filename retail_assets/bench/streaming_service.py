@@ -36,6 +36,12 @@ class Service:
     def _log(self) -> Path:
         return self.folder / "service.log"
 
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        assert self.process is not None  # noqa: S101 -- asked after the start
+        return self.process.pid
+
     def start(self, checkpoints: str) -> None:
         """Start it, with checkpoints of its own."""
         own = {
