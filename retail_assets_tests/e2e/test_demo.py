@@ -53,6 +53,7 @@ def demo() -> Iterator[Demo]:
         assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.long
 def test_a_demo_whose_run_is_killed_fails_with_the_job_in_the_message(demo: Demo) -> None:
     process = demo.start()
     demo.wait_for("marts/dim_date", process)

@@ -42,7 +42,7 @@ from retail_local.ports import LOOPBACK, free_ports, is_free
 from retail_local.services import find_service
 from retail_local.stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(1_800)]
 
 BUCKET = "retail"
 WORKERS = 2

@@ -252,7 +252,7 @@ def test_any_other_error_leaves_what_was_offered_confirmed_and_bookmarked(server
     assert_all_there(servers, tag)
 
 
-@pytest.mark.parametrize("confirmed", [1, 4_000])
+@pytest.mark.parametrize("confirmed", [1, pytest.param(4_000, marks=pytest.mark.long)])
 def test_a_killed_stream_is_taken_up_where_it_ended(servers: str, tag: str, confirmed: int) -> None:
     child = start(servers, tag, 3_000, rate=6_000)
     wait_for(child, confirmed)
@@ -273,7 +273,7 @@ def test_a_stream_that_was_killed_many_times_has_no_gap_and_no_repetition(server
     assert_all_there(servers, tag, 3_000)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_signal_ends_a_stream_with_everything_confirmed(servers: str, tag: str, number: signal.Signals) -> None:
     child = start(servers, tag, 3_000, rate=2_000)
     wait_for(child, 1_000)

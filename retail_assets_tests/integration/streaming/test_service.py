@@ -62,6 +62,7 @@ def five_hours_of_sales(count: int) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.long
 def test_figures_are_exact_through_repetitions_nonsense_late_events_and_a_kill(
     warehouse: Client, till: Till, service: ServiceProcess
 ) -> None:

@@ -190,7 +190,7 @@ def test_a_state_of_another_scenario_or_time_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_held_does_not_grow_with_the_days() -> None:
-    scenario = Scenario(last_date=FIRST, stores=2, products=40, days=448, anomalies=AnomalyRates(thefts=12.0))
+    scenario = Scenario(last_date=FIRST, stores=1, products=30, days=448, anomalies=AnomalyRates(thefts=12.0))
     world = build_world(scenario)
     course = Engine(scenario, world, DemandModel(scenario, world))
     before = rows_held([])
