@@ -30,6 +30,8 @@ _NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 #: topic, first offsets, end offsets.
 _CALLS_OF_STATE: Final = 4
 _POLL_MS: Final = 500
+#: How often is asked whether topics are gone.
+_LOOK_S: Final = 0.1
 
 
 class BrokerError(Exception):
@@ -225,15 +227,25 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             return apply_topics(admin, wanted)
 
     def delete_topics(self, names: Iterable[str]) -> None:
-        """Delete topics with all their events; those that don't exist are passed over.
+        """Delete topics with all their events, and wait until they are gone; those that don't exist are passed over.
 
         Raises:
-            BrokerError: the broker is away or refuses.
+            BrokerError: the broker is away or refuses, or shows the topics still.
         """
         with self._errors(), self._client(KafkaAdminClient, self.timeout_s) as admin:
             present = set(admin.list_topics()) & set(names)
-            if present:
-                admin.delete_topics(sorted(present), timeout_ms=self._timeout_ms)
+            if not present:
+                return
+            admin.delete_topics(sorted(present), timeout_ms=self._timeout_ms)
+            # A broker learns of it a moment later. Who asks it meanwhile finds the topic, and doesn't make it anew.
+            deadline = time.monotonic() + self.timeout_s
+            while left := present & set(admin.list_topics()):
+                if time.monotonic() >= deadline:
+                    raise BrokerError(
+                        f"the Kafka broker at {self.bootstrap_servers} shows {', '.join(sorted(left))} still, "
+                        f"{self.timeout_s:.0f} s after they were deleted; run the same command again"
+                    )
+                time.sleep(_LOOK_S)
 
     def send(self, topic: str, letters: Iterable[Letter]) -> int:
         """Send a few messages and wait until the broker has them all.

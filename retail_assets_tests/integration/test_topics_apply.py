@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from kafka import KafkaAdminClient
 
-from retail_assets.resources.kafka import KafkaResource
+from retail_assets.resources.kafka import BrokerError, KafkaResource
 from retail_assets.resources.topic_admin import TopicChangeError
 from retail_assets.resources.topics import TopicSettings
 
@@ -73,3 +74,23 @@ def test_an_impossible_wish_for_one_topic_changes_no_other(kafka: KafkaResource,
     assert told(kafka, {name: WANTED}) == []
     assert [line.split(":")[0] for line in told(kafka, {other: WANTED})] == [other]
     kafka.delete_topics([other])
+
+
+def test_a_topic_counts_as_deleted_when_the_broker_shows_it_no_more(
+    kafka: KafkaResource, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka.apply_topics({name: WANTED})
+    look = KafkaAdminClient.list_topics
+    stale = [[name], [name], [name]]
+
+    def behind(admin: KafkaAdminClient) -> list[str]:
+        return stale.pop() if stale else look(admin)
+
+    monkeypatch.setattr(KafkaAdminClient, "list_topics", behind)
+    kafka.delete_topics([name])
+    assert stale == []
+    assert len(told(kafka, {name: WANTED})) == 1
+
+    monkeypatch.setattr(KafkaAdminClient, "list_topics", lambda _: [name])
+    with pytest.raises(BrokerError, match=f"shows {name} still, 1 s after they were deleted; run the same command"):
+        kafka.model_copy(update={"timeout_s": 1}).delete_topics([name])
