@@ -86,26 +86,31 @@ def sign_of_life(number: int, at: datetime) -> dict[str, object]:
     }
 
 
-def test_hours_and_five_minutes_leave_the_state_when_no_event_can_change_them_any_more(
-    spark: SparkSession, tmp_path: Path
+@pytest.mark.parametrize(
+    ("schema", "compute", "event", "held", "columns", "changed"),
+    [
+        # Within the watermark the hour goes on, while the five minutes are others; an hour and a half later the hour is
+        # over for everyone, and all its five minutes.
+        (BASKET, sales_by_time, basket, (2, 3, 2), ("is_basket", "transactions"), [(False, 1), (True, 2)]),
+        (SIGN_OF_LIFE, hours_of_tills, sign_of_life, (1, 1, 1), ("events",), [(2,)]),
+    ],
+    ids=["hours and five minutes of sales", "hours of tills"],
+)
+def test_stretches_leave_the_state_when_no_event_can_change_them_any_more(
+    spark: SparkSession,
+    tmp_path: Path,
+    schema: str,
+    compute: Callable[[DataFrame], DataFrame],
+    event: Callable[[int, datetime], dict[str, object]],
+    held: tuple[int, int, int],
+    columns: tuple[str, ...],
+    changed: list[tuple[object, ...]],
 ) -> None:
-    stream = Stream(tmp_path, spark, BASKET, sales_by_time)
-    assert stream.read(basket(1, NOON)) == 2
-    # Within the watermark: the hour goes on, the five minutes are others.
-    assert stream.read(basket(2, NOON + timedelta(minutes=20))) == 3
-    assert sorted((row["is_basket"], row["transactions"]) for row in stream.last) == [(False, 1), (True, 2)]
-    # An hour and a half later the hour is over for everyone, and all its five minutes.
-    assert stream.read(basket(3, NOON + timedelta(minutes=95))) == 2
-
-
-def test_hours_of_tills_leave_the_state_when_no_event_can_change_them_any_more(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    stream = Stream(tmp_path, spark, SIGN_OF_LIFE, hours_of_tills)
-    assert stream.read(sign_of_life(1, NOON)) == 1
-    assert stream.read(sign_of_life(2, NOON + timedelta(minutes=20))) == 1
-    assert [row["events"] for row in stream.last] == [2]
-    assert stream.read(sign_of_life(3, NOON + timedelta(minutes=95))) == 1
+    stream = Stream(tmp_path, spark, schema, compute)
+    assert stream.read(event(1, NOON)) == held[0]
+    assert stream.read(event(2, NOON + timedelta(minutes=20))) == held[1]
+    assert sorted(tuple(row[name] for name in columns) for row in stream.last) == changed
+    assert stream.read(event(3, NOON + timedelta(minutes=95))) == held[2]
 
 
 @pytest.mark.parametrize(("seconds", "late"), [(30 * 60, 0), (31 * 60 - 1, 0), (32 * 60, 1)])
