@@ -29,7 +29,7 @@ status: setup  ## Show how the local stack is
 test: setup  ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-long: setup  ## Run the tests that `make test` leaves out because they take long (half an hour)
+test-long: setup  ## Run the tests that `make test` leaves out because they take long (an hour)
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
 test-kills: setup  ## Kill the run of each layer at ten random moments (half an hour)

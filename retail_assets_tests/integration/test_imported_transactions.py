@@ -83,6 +83,7 @@ def finished(run: subprocess.Popen[str]) -> str:
     return output
 
 
+@pytest.mark.long
 def test_till_lines_make_the_same_days_in_bulk_and_through_kafka(
     tills: Path, tmp_path: Path, settings: Settings, spark_resource: SparkResource, topics: KafkaResource
 ) -> None:

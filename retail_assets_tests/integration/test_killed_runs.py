@@ -268,9 +268,8 @@ def classify(
     return shown
 
 
-@pytest.mark.parametrize(
-    "layer", [layer if layer == "raw" else pytest.param(layer, marks=pytest.mark.long) for layer in LAYERS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("layer", LAYERS)
 def test_a_run_that_is_killed_and_run_again_leaves_the_tables_of_one_that_nobody_disturbed(
     platform: Platform, reader: Client, layer: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -181,6 +181,7 @@ def test_a_late_basket_makes_its_own_day_again_and_no_other(platform: Platform, 
     assert lines.filter(transaction_id="T9")["business_date"].to_list() == [date(2026, 3, 11)]
 
 
+@pytest.mark.long
 def test_without_its_cursor_the_sensor_finds_the_same(platform: Platform, kafka: KafkaResource) -> None:
     kafka.send(SALES_TRANSACTIONS.name, [basket(n, "S1", noon(day)) for n, day in enumerate(DAYS)])
     platform.ingest()

@@ -111,6 +111,7 @@ def on_topics(settings: Settings) -> list[tuple[bytes, str, int]]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("topics")
 def test_a_stream_that_is_being_sent_is_refused_to_a_second_run_until_the_first_is_gone(
     settings: Settings, shop: Path
