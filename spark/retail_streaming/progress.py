@@ -29,23 +29,36 @@ LATE: Final = "late"
 _NO_EVENT_YET: Final = "1970-01-01T00:00:00.000Z"
 
 
-class RowsWritten:
-    """How many rows each batch wrote: told by the writer, asked by the log."""
+@dataclass(frozen=True)
+class Written:
+    """What only the writer knows of a batch.
+
+    Attributes:
+        rows: how many it wrote.
+        waited: seconds that it was held up afterwards, for the next one's turn; Spark takes them for the batch's own.
+    """
+
+    rows: int = 0
+    waited: float = 0
+
+
+class WrittenBatches:
+    """What each batch wrote: told by the writer, asked by the log."""
 
     def __init__(self) -> None:
         """Begin with no batch."""
-        self._rows: dict[tuple[str, int], int] = {}
+        self._batches: dict[tuple[str, int], Written] = {}
         self._lock = Lock()
 
-    def note(self, query: str, batch_id: int, rows: int) -> None:
+    def note(self, query: str, batch_id: int, written: Written) -> None:
         """Remember a batch. A batch that is written again replaces itself here as well."""
         with self._lock:
-            self._rows[query, batch_id] = rows
+            self._batches[query, batch_id] = written
 
-    def take(self, query: str, batch_id: int) -> int:
-        """Return a batch's rows and forget it."""
+    def take(self, query: str, batch_id: int) -> Written:
+        """Return what is known of a batch and forget it."""
         with self._lock:
-            return self._rows.pop((query, batch_id), 0)
+            return self._batches.pop((query, batch_id), Written())
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ class Batch:
         rows_in: messages read.
         left_out: messages that were not used, by verdict; `late` is one here.
         rows_out: rows written.
-        milliseconds: from the look at the topics to the end of the batch.
+        milliseconds: from the look at the topics to the end of the batch, without waiting for the next one's turn.
         lag: messages that waited in the topics when it began, and are not in it.
         newest_event: time of the newest event that was used; None where there was none.
         watermark: older events are late; None where the query has none, or no event yet.
@@ -79,13 +92,13 @@ class Batch:
     state_bytes: int
 
 
-def batch_of(progress: Mapping[str, Any], counts: Mapping[str, Any], rows_out: int) -> Batch:
+def batch_of(progress: Mapping[str, Any], counts: Mapping[str, Any], written: Written) -> Batch:
     """Return the figures of a batch.
 
     Args:
         progress: what Spark reports of it.
         counts: its `COUNTS`.
-        rows_out: rows written.
+        written: what the writer says of it.
     """
     operators = progress["stateOperators"]
     newest_ms = counts.get("max_event_ms")
@@ -99,8 +112,8 @@ def batch_of(progress: Mapping[str, Any], counts: Mapping[str, Any], rows_out: i
             # An event that is late for the first operator with state never reaches the next.
             LATE: sum(operator["numRowsDroppedByWatermark"] for operator in operators),
         },
-        rows_out=rows_out,
-        milliseconds=progress["durationMs"].get("triggerExecution", 0),
+        rows_out=written.rows,
+        milliseconds=max(progress["durationMs"].get("triggerExecution", 0) - round(written.waited * 1000), 0),
         lag=sum(_lag(source["endOffset"], source["latestOffset"]) for source in progress["sources"]),
         newest_event=None if newest_ms is None else datetime.fromtimestamp(newest_ms / 1000, UTC),
         watermark=None if watermark in {None, _NO_EVENT_YET} else datetime.fromisoformat(str(watermark)),
@@ -164,7 +177,7 @@ class Observer(Protocol):
 class ProgressReports(StreamingQueryListener):
     """Writes a line per batch, and tells the observers."""
 
-    def __init__(self, written: RowsWritten, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, written: WrittenBatches, observers: Sequence[Observer] = ()) -> None:
         """Take the writers' notes."""
         self._written = written
         self._observers = observers

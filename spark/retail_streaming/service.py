@@ -32,13 +32,14 @@ from retail_streaming.http_server import HttpServer
 from retail_streaming.logs import log
 from retail_streaming.metrics import Metrics
 from retail_streaming.patience import patiently
-from retail_streaming.progress import ProgressReports, RowsWritten
+from retail_streaming.progress import ProgressReports, WrittenBatches
 from retail_streaming.progress_rows import ProgressRows
 from retail_streaming.queries import QUERIES, Query
 from retail_streaming.settings import StreamingSettings
 from retail_streaming.spill import Spill
 from retail_streaming.store_clock import write_store_clock
 from retail_streaming.supervision import State, SupervisedQuery
+from retail_streaming.turns import Turns
 from retail_streaming.warehouse import Warehouse, version_epoch
 from retail_streaming.writer import BatchWriter
 
@@ -55,7 +56,7 @@ class Service:
         self._settings = settings
         self._queries = queries
         self._stopping = Event()
-        self._written = RowsWritten()
+        self._written = WrittenBatches()
         self._spill = Spill(settings.spill_dir, settings.stream_spill_max_mb)
         self._health = Health(self._spill)
         self._metrics = Metrics()
@@ -104,12 +105,14 @@ class Service:
             return
         self._start_background_work()
         admin = TopicAdmin(spark, self._settings)
+        at_once = self._settings.stream_at_once or spark.sparkContext.defaultParallelism
+        turns = Turns(at_once, grace=self._settings.stream_trigger_seconds)
         observers = (self._health, self._metrics, self._progress_rows)
         spark.streams.addListener(ProgressReports(self._written, observers))
         for query in self._queries:
             if self._stopping.is_set():
                 break
-            supervised = self._supervise(spark, query, epoch, admin)
+            supervised = self._supervise(spark, query, epoch, admin, turns)
             self._supervised.append(supervised)
             supervised.start(time.monotonic())
         log(logging.INFO, "service started", queries=[query.name for query in self._queries], epoch=epoch)
@@ -166,7 +169,7 @@ class Service:
                 self._progress_rows.write(Warehouse(self._settings).insert, datetime.now(UTC), all_rows=True)
 
     def _supervise(
-        self, spark: SparkSession, query: Query, epoch: int, admin: TopicAdmin
+        self, spark: SparkSession, query: Query, epoch: int, admin: TopicAdmin, turns: Turns
     ) -> SupervisedQuery[StreamingQuery]:
         letters_to = query.letters_to
         checkpoint = self._settings.checkpoint_of(query.name)
@@ -182,6 +185,7 @@ class Service:
             stopping=self._stopping,
             spill=self._spill,
             spill_after=self._settings.stream_spill_after_seconds,
+            turns=turns,
             check_topics=topics.check,
             send_letters=None if letters_to is None else lambda rows: send_letters(rows, self._settings, letters_to),
             count_letters=self._metrics.count_letters,

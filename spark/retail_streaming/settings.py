@@ -65,11 +65,14 @@ class StreamingSettings(BaseSettings):
     stream_clock_skew_minutes: int = Field(
         default=15, ge=0, description="how far ahead of this machine's clock an event may be"
     )
+    stream_at_once: int = Field(
+        default=0, ge=0, description="queries that have a batch at the same time; 0: as many as Spark has cores"
+    )
     stream_read_tasks: int = Field(
-        default=2, ge=1, description="tasks that read and decode a batch; as many as there are cores for a query"
+        default=1, ge=1, description="tasks that read and decode a batch; as many as there are cores for a query"
     )
     stream_state_partitions: int = Field(
-        default=2, ge=1, description="parts of the state; fixed when a checkpoint is made"
+        default=1, ge=1, description="parts of the state; fixed when a checkpoint is made"
     )
     stream_patience_seconds: int = Field(
         default=300, ge=0, description="how long the broker or the warehouse may be away before a batch gives up"

@@ -15,9 +15,10 @@ from pyspark.sql import DataFrame
 
 from retail_streaming.errors import StreamingError, TransientError
 from retail_streaming.patience import patiently
-from retail_streaming.progress import RowsWritten
+from retail_streaming.progress import Written, WrittenBatches
 from retail_streaming.queries import Output, Query
 from retail_streaming.spill import Spill
+from retail_streaming.turns import Turns
 from retail_streaming.warehouse import Warehouse, version_of
 
 
@@ -33,13 +34,14 @@ class BatchWriter:
         self,
         query: Query,
         warehouse: Warehouse,
-        written: RowsWritten,
+        written: WrittenBatches,
         *,
         epoch: int,
         patience: float,
         stopping: Event,
         spill: Spill,
         spill_after: float,
+        turns: Turns,
         check_topics: Callable[[], None] = lambda: None,
         send_letters: Callable[[DataFrame], None] | None = None,
         count_letters: Callable[[pa.Table], None] = lambda _: None,
@@ -49,12 +51,13 @@ class BatchWriter:
         Args:
             query: whose batches.
             warehouse: this query's own connection.
-            written: told how many rows each batch wrote.
+            written: told what each batch wrote.
             epoch: start time for the versions.
             patience: seconds that the warehouse or the broker may be away.
             stopping: set when the service is told to stop.
             spill: takes the rows while the warehouse is away.
             spill_after: seconds that the warehouse has to be away for that.
+            turns: says when the next batch may begin.
             check_topics: makes sure that what was read is of the topics that the checkpoint is about.
             send_letters: sends rows to the topic of dead letters as well; may be done again.
             count_letters: told the rows that were sent there.
@@ -67,6 +70,7 @@ class BatchWriter:
         self._stopping = stopping
         self._spill = spill
         self._spill_after = spill_after
+        self._turns = turns
         self._check_topics = check_topics
         self._send_letters = send_letters
         self._count_letters = count_letters
@@ -82,11 +86,15 @@ class BatchWriter:
             StreamingError: the warehouse or the broker refuses, or is away for too long. The query ends; its checkpoint
                 has the batch still, and the next start writes it.
         """
+        name = self._query.name
         self.failure = None
+        self._turns.begun(name)
         # Read twice when letters go to two places.
         kept = batch.persist() if self._send_letters else batch
         try:
             rows = kept.toArrow()
+            # What is left to do is the broker's and the warehouse's.
+            self._turns.over(name)
             self._patiently(self._check_topics, "topics' ids from the broker")
             if rows.num_rows and self._send_letters is not None:
                 self._patiently(partial(self._send_letters, kept), "dead letters to the broker")
@@ -97,10 +105,12 @@ class BatchWriter:
         finally:
             if self._send_letters:
                 kept.unpersist()
+            self._turns.over(name)
             self.waiting = None
         if self._send_letters:
             self._count_letters(rows)
-        self._written.note(self._query.name, batch_id, written)
+        waited = self._turns.wait(name, self._stopping)
+        self._written.note(name, batch_id, Written(written, waited))
 
     def _write(self, output: Output, changed: pa.Table, batch_id: int) -> int:
         rows = output.rows(changed)

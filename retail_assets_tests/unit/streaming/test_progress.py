@@ -13,7 +13,7 @@ from retail_assets.resources.warehouse_schema import documented_columns
 from retail_streaming import logs
 from retail_streaming.errors import DiskFullError, TransientError
 from retail_streaming.metrics import Metrics
-from retail_streaming.progress import Batch, RowsWritten, batch_level, batch_line, batch_of
+from retail_streaming.progress import Batch, Written, WrittenBatches, batch_level, batch_line, batch_of
 from retail_streaming.progress_rows import SCHEMA, TABLE, ProgressRows
 from retail_streaming.supervision import SupervisedQuery
 
@@ -38,7 +38,7 @@ PROGRESS: dict[str, Any] = {
     ],
 }
 COUNTS = {"refused": 1, "max_event_ms": int(NEWEST.timestamp() * 1000)}
-BATCH = batch_of(PROGRESS, COUNTS, 3)
+BATCH = batch_of(PROGRESS, COUNTS, Written(rows=3))
 
 
 class NeverEnds:
@@ -65,8 +65,8 @@ def values(metrics: Metrics) -> dict[str, float]:
 
 
 def test_a_batch_is_one_line_of_json() -> None:
-    written = RowsWritten()
-    written.note("sales", 7, 3)
+    written = WrittenBatches()
+    written.note("sales", 7, Written(rows=3))
     fields = batch_line(batch_of(PROGRESS, COUNTS, written.take("sales", 7)))
     record = logging.makeLogRecord({"msg": "batch", "levelno": logging.INFO, "levelname": "INFO", "fields": fields})
     line = json.loads(logs.JsonFormatter().format(record))
@@ -87,18 +87,22 @@ def test_a_batch_is_one_line_of_json() -> None:
         "max_event_at": "2026-02-25T06:13:20.000+00:00",
         "watermark": "2026-02-25T05:13:20.000+00:00",
     }
-    assert written.take("sales", 7) == 0
+    assert written.take("sales", 7) == Written()
+
+
+def test_waiting_for_the_next_turn_is_no_part_of_a_batch() -> None:
+    assert batch_of(PROGRESS, COUNTS, Written(waited=0.05)).milliseconds == 70
 
 
 def test_a_query_without_state_and_a_topic_without_messages_have_figures_too() -> None:
     source = {"startOffset": "None", "endOffset": "null", "latestOffset": "None"}
     bare = {**PROGRESS, "stateOperators": [], "eventTime": {}, "sources": [source]}
-    batch = batch_of(bare, {}, 0)
+    batch = batch_of(bare, {}, Written())
     assert (batch.lag, batch.state_rows, batch.watermark, batch.newest_event) == (0, 0, None, None)
 
 
 def test_before_the_first_event_there_is_no_watermark() -> None:
-    batch = batch_of({**PROGRESS, "eventTime": {"watermark": "1970-01-01T00:00:00.000Z"}}, {}, 0)
+    batch = batch_of({**PROGRESS, "eventTime": {"watermark": "1970-01-01T00:00:00.000Z"}}, {}, Written())
     assert batch.watermark is None
 
 

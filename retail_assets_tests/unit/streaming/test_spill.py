@@ -13,10 +13,11 @@ import pyarrow as pa
 import pytest
 
 from retail_streaming.errors import StreamingError, TransientError
-from retail_streaming.progress import RowsWritten
+from retail_streaming.progress import WrittenBatches
 from retail_streaming.queries import Output, Query
 from retail_streaming.sales import REVENUE_HOURLY
 from retail_streaming.spill import Spill
+from retail_streaming.turns import Turns
 from retail_streaming.warehouse import Target, Warehouse, version_of
 from retail_streaming.writer import BatchWriter
 
@@ -219,18 +220,27 @@ class FakeBatch:
         return changed("S1")
 
 
-def writer(warehouse: FakeWarehouse, spill: Spill, *, spill_after: float = 0, patience: float = 0) -> BatchWriter:
+def writer(
+    warehouse: FakeWarehouse,
+    spill: Spill,
+    *,
+    spill_after: float = 0,
+    patience: float = 0,
+    turns: Turns | None = None,
+    stopping: Event | None = None,
+) -> BatchWriter:
     query = Query(name="sales", topics=(), plan=lambda frame, _: frame, outputs=(Output(TARGET),))
     edge: Warehouse = warehouse  # type: ignore[assignment]
     return BatchWriter(
         query,
         edge,
-        RowsWritten(),
+        WrittenBatches(),
         epoch=EPOCH,
         patience=patience,
-        stopping=Event(),
+        stopping=stopping or Event(),
         spill=spill,
         spill_after=spill_after,
+        turns=turns or Turns(1, grace=0),
     )
 
 
@@ -278,3 +288,25 @@ def test_what_the_warehouse_refuses_is_not_spilled(tmp_path: Path, warehouse: Fa
     with pytest.raises(StreamingError):
         write(writer(warehouse, Spill(tmp_path, 1)), 1)
     assert files(tmp_path) == []
+
+
+def test_a_batch_that_fails_gives_up_its_turn(tmp_path: Path, warehouse: FakeWarehouse) -> None:
+    turns = Turns(1, grace=0)
+    warehouse.error = StreamingError("no such table")
+    with pytest.raises(StreamingError):
+        write(writer(warehouse, Spill(tmp_path, 1), turns=turns), 1)
+    assert turns.wait("inventory", Event()) < 0.1
+
+
+def test_rows_are_written_before_a_query_waits_for_its_turn(tmp_path: Path, warehouse: FakeWarehouse) -> None:
+    turns = Turns(1, grace=0)
+    turns.begun("inventory")
+    seen: list[int] = []
+
+    class Looks(Event):
+        def is_set(self) -> bool:
+            seen.append(len(warehouse.rows))
+            return True
+
+    write(writer(warehouse, Spill(tmp_path, 1), turns=turns, stopping=Looks()), 1)
+    assert seen == [1]
