@@ -18,7 +18,25 @@ from retail_streaming.settings import StreamingSettings
 from retail_streaming.warehouse import Warehouse
 
 #: The tables that looks write.
-TABLES: Final = ("rt_clock", "rt_stockout_risk", "rt_anomaly")
+TABLES: Final = ("rt_clock", "rt_stock_settled", "rt_stockout_risk", "rt_anomaly")
+
+# A count says what is there, so what had gone missing until then says nothing of the stock any more. Fewer movements
+# than before are those of a query that began anew: what it finds unexplained is another figure.
+COUNTS: Final = """
+INSERT INTO rt_stock_settled
+    (store_id, product_id, counted_at, unexplained_then, movements_then, version, updated_at)
+SELECT
+    i.store_id, i.product_id, i.last_count_at, i.unexplained, i.movements,
+    greatest(toUInt64(toUnixTimestamp64Milli(now64(3))), c.version + 1), now64(3, 'UTC')
+FROM
+(
+    SELECT store_id, product_id, last_count_at, unexplained, movements
+    FROM rt_inventory FINAL WHERE toUnixTimestamp64Milli(last_count_at) > 0
+) AS i
+LEFT JOIN (SELECT store_id, product_id, counted_at, movements_then, version FROM rt_stock_settled FINAL) AS c
+    ON c.store_id = i.store_id AND c.product_id = i.product_id
+WHERE i.last_count_at > c.counted_at OR i.movements < c.movements_then
+"""
 
 # A level is left for a better one only ten percent above its limit; stock near a limit would change back and forth.
 LEVELS: Final = """
@@ -226,6 +244,7 @@ class Looks:
 
     def _look(self) -> tuple[dict[str, int], dict[str, int], dict[str, str]]:
         settings, warehouse = self._settings, self._warehouse
+        warehouse.command(COUNTS)
         warehouse.command(LEVELS, critical=settings.stream_critical_hours, low=settings.stream_low_hours)
         warehouse.command(
             ANOMALIES,

@@ -100,6 +100,7 @@ _HEALTH: Final = "real_time/rt_pos_health"
 _HOURS: Final = "real_time/rt_revenue_hourly"
 _PROFILE: Final = "real_time/rt_sales_profile"
 _RISK: Final = "real_time/rt_stockout_risk"
+_SETTLED: Final = "real_time/rt_stock_settled"
 _STORES: Final = "marts/dim_store"
 _PRODUCTS: Final = "marts/dim_product"
 _AS_OF: Final = (*of(_STOCK, "last_movement_at"), *of(_HEALTH, "last_event_at"))
@@ -112,6 +113,13 @@ OF_LOOKS: Final[dict[str, Lineage]] = {
         "time_zone": of(_STORES, "time_zone"),
         **dict.fromkeys(("hour_start", "local_date", "local_hour"), _AS_OF),
         "updated_at": (),
+    },
+    _SETTLED: {
+        **_PLACE,
+        "counted_at": of(_STOCK, "last_count_at"),
+        "unexplained_then": of(_STOCK, "unexplained"),
+        "movements_then": of(_STOCK, "movements"),
+        **_OF_WRITER,
     },
     _RISK: {
         **_PLACE,

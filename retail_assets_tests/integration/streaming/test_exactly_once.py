@@ -41,8 +41,8 @@ LAST = date(2026, 3, 1)
 
 def stream_plan() -> tuple[StreamPlan, date, pl.DataFrame]:
     """Return a plan, its first date, and its messages, at least `EVENTS` of them."""
-    stores, products = (3, 60) if EVENTS < 100_000 else (20, 400)
-    scenario = Scenario(last_date=LAST, stores=stores, products=products, days=30, dirt=DIRT)
+    stores, products, days_there = (3, 60, 30) if EVENTS < 100_000 else (20, 400, 30 + EVENTS // 25_000)
+    scenario = Scenario(last_date=LAST, stores=stores, products=products, days=days_there, dirt=DIRT)
     plan = StreamPlan(SimulatedDays(simulate(scenario)), scenario.seed, DIRT)
     days = [plan.day(LAST)]
     while sum(map(len, days)) < EVENTS:
