@@ -107,7 +107,8 @@ _SHOWN: Final = {
     ),
     "rt_inventory": (
         "SELECT store_id, product_id, toInt64(on_hand * 1000), last_movement, "
-        "toUnixTimestamp64Milli(last_movement_at), toInt64(opening * 1000), toInt64(moved * 1000), "
+        "toUnixTimestamp64Milli(last_movement_at), toUnixTimestamp64Milli(first_movement_at), "
+        "toInt64(opening * 1000), toInt64(moved * 1000), "
         "toInt64(unexplained * 1000), movements, "
         "toUnixTimestamp64Milli(last_sale_at), toUnixTimestamp64Milli(last_receipt_at), "
         "toUnixTimestamp64Milli(last_count_at), toInt64(last_count_correction * 1000) FROM rt_inventory FINAL"
@@ -164,6 +165,7 @@ def _books(messages: pl.DataFrame) -> pl.DataFrame:
         pl.last("after").alias("on_hand"),
         pl.last("movement"),
         pl.last("occurred_at"),
+        pl.first("occurred_at").alias("first_movement_at"),
         opening.alias("opening"),
         pl.sum("delta").alias("moved"),
         (pl.last("after") - opening - pl.sum("delta")).alias("unexplained"),

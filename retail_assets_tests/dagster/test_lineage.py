@@ -141,7 +141,7 @@ def test_the_live_views_hang_on_the_real_time_tables(specs: dict[str, dg.AssetSp
         "v_store_clock": {"real_time/rt_inventory", "real_time/rt_pos_health"},
         "v_recent_sales": {"real_time/rt_sales_velocity"} | clock,
         "v_sales_velocity": {"views/v_recent_sales"} | dimensions,
-        "v_inventory_now": {"real_time/rt_inventory"} | dimensions,
+        "v_inventory_now": {"real_time/rt_inventory", "real_time/rt_stock_settled"} | dimensions,
         "v_pos_hourly": {"real_time/rt_pos_hourly", "marts/dim_store"},
         "v_dead_letters": {"real_time/rt_dead_letters"},
     }

@@ -110,11 +110,25 @@ class TopicAdmin:
             )
 
 
-def read_topics(spark: SparkSession, settings: StreamingSettings, topics: Sequence[Topic]) -> DataFrame:
+def read_topics(
+    spark: SparkSession, settings: StreamingSettings, topics: Sequence[Topic], *, every_triggers: int = 1
+) -> DataFrame:
     """Return the messages of topics as a stream, with headers, from the first that the broker has.
 
     What a checkpoint holds is not read again. Offsets that are gone before they were read end the query.
+
+    Args:
+        spark: the session.
+        settings: say which broker, and how many messages a batch has at the most.
+        topics: to read.
+        every_triggers: messages wait for so many triggers, unless there are enough for a whole batch: a longer trigger
+            would make that the most that is ever read in its time, however many come.
     """
+    most = str(settings.stream_max_offsets_per_trigger)
+    waiting = {}
+    if every_triggers > 1:
+        delay = round(settings.stream_trigger_seconds * every_triggers * 1000)
+        waiting = {"minOffsetsPerTrigger": most, "maxTriggerDelay": f"{delay}ms"}
     return (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", settings.bootstrap_servers)
@@ -122,7 +136,8 @@ def read_topics(spark: SparkSession, settings: StreamingSettings, topics: Sequen
         .option("includeHeaders", "true")
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "true")
-        .option("maxOffsetsPerTrigger", str(settings.stream_max_offsets_per_trigger))
+        .option("maxOffsetsPerTrigger", most)
+        .options(**waiting)
         .load()
         # Spark would give each of a topic's partitions a task, and each task makes its own code for all rules of the
         # contract: with few messages a batch, that is most of what it does.

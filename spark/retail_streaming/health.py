@@ -6,7 +6,7 @@ well mend it by itself. Does not belong here: serving the answers (`http_server`
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from typing import Any, Final
 
@@ -90,14 +90,28 @@ class Health:
         spill = {"files": self._spill.files, "bytes": self._spill.bytes}
         return is_ready, {"status": status, "phase": self._phase.value, "queries": queries, "spill": spill}
 
-    def unsettled(self) -> str | None:
-        """Return why the tables are not all of one moment, as they are when every query keeps up; None if they are."""
-        is_ready, answer = self.ready()
-        if not is_ready:
-            why = [f"{name}: {one['why']}" for name, one in answer["queries"].items() if "why" in one]
-            return "; ".join([str(answer["status"]), *why])
-        behind = [f"{name} has {lag} messages to read" for name, lag in list(self._lags.items()) if lag]
-        return "; ".join(behind) or None
+    def behind(self, names: Collection[str]) -> str | None:
+        """Return why the tables of some queries are not what they should be by now; None if they are.
+
+        Args:
+            names: of the queries. How the others are doesn't matter.
+        """
+        if self._phase is not Phase.RUNNING:
+            return f"the service is {self._phase.value}"
+        if self._spill.active:
+            return "the warehouse is away"
+        reasons = []
+        for name in sorted(names):
+            entry = self._queries.get(name)
+            if entry is None:
+                reasons.append(f"{name} doesn't run")
+            elif "why" in (how := self._how(*entry)):
+                reasons.append(f"{name}: {how['why']}")
+            elif self._spill.waits_for(name):
+                reasons.append(f"rows of {name} wait on the disk")
+            elif lag := self._lags.get(name):
+                reasons.append(f"{name} has {lag} messages to read")
+        return "; ".join(reasons) or None
 
     @staticmethod
     def _how(query: SupervisedQuery[Any], held_up: Callable[[], StreamingError | None]) -> dict[str, str]:

@@ -47,6 +47,7 @@ class Metrics:
             f"{_PREFIX}_batch_seconds", "How long batches took", _BY_QUERY, buckets=_BUCKETS, registry=self._registry
         )
         self._last_seconds = gauge("last_batch_seconds", "How long the newest batch took")
+        self._waited = counter("turn_wait_seconds", "Time that the query stood in line for its turns")
         self._since = gauge("seconds_since_last_batch", "Time since the newest batch, or since the start before any")
         self._lag = gauge("lag_messages", "Messages that waited in the topics when the newest batch began")
         self._newest = gauge("newest_event_timestamp_seconds", "Time of the newest event so far")
@@ -64,6 +65,9 @@ class Metrics:
         self._failed_looks = counter("look_failures", "Looks that the warehouse did not answer as it should", ())
         self._failing_refreshes = gauge("failing_refreshes", "Summaries that the warehouse fails to refresh", ())
         self._looks = counter("looks", "Looks for levels of risk and anomalies", ())
+        self._left_out_looks = counter(
+            "looks_left_out", "Statements of a look that were left out because a query was behind", ("statement",)
+        )
         self._look_seconds = gauge("last_look_seconds", "How long the newest look took", ())
         self._at_risk = gauge(
             "products_at_risk", "Products of stores by level of risk, of those ever at risk", ("level",)
@@ -103,6 +107,10 @@ class Metrics:
         """Take note that a look failed."""
         self._failed_looks.inc()
 
+    def look_left_out(self, statement: str) -> None:
+        """Take note that a statement was left out of a look."""
+        self._left_out_looks.labels(statement).inc()
+
     def looked(
         self, seconds: float, products: dict[str, int], anomalies: dict[str, int], failing_refreshes: int
     ) -> None:
@@ -129,6 +137,7 @@ class Metrics:
         self._rows.labels(name).inc(batch.rows_out)
         self._seconds.labels(name).observe(seconds)
         self._last_seconds.labels(name).set(seconds)
+        self._waited.labels(name).inc(batch.waited)
         self._lag.labels(name).set(batch.lag)
         if batch.newest_event is not None:
             # A batch may have old events alone.

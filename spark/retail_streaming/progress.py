@@ -72,6 +72,7 @@ class Batch:
         left_out: messages that were not used, by verdict; `late` is one here.
         rows_out: rows written.
         milliseconds: from the look at the topics to the end of the batch, without waiting for the next one's turn.
+        waited: seconds that it then stood in line for the next one's turn.
         lag: messages that waited in the topics when it began, and are not in it.
         newest_event: time of the newest event that was used; None where there was none.
         watermark: older events are late; None where the query has none, or no event yet.
@@ -85,6 +86,7 @@ class Batch:
     left_out: Mapping[str, int]
     rows_out: int
     milliseconds: int
+    waited: float
     lag: int
     newest_event: datetime | None
     watermark: datetime | None
@@ -114,6 +116,7 @@ def batch_of(progress: Mapping[str, Any], counts: Mapping[str, Any], written: Wr
         },
         rows_out=written.rows,
         milliseconds=max(progress["durationMs"].get("triggerExecution", 0) - round(written.waited * 1000), 0),
+        waited=written.waited,
         lag=sum(_lag(source["endOffset"], source["latestOffset"]) for source in progress["sources"]),
         newest_event=None if newest_ms is None else datetime.fromtimestamp(newest_ms / 1000, UTC),
         watermark=None if watermark in {None, _NO_EVENT_YET} else datetime.fromisoformat(str(watermark)),

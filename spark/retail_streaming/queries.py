@@ -59,7 +59,7 @@ class Query:
         plan: from messages to changed rows.
         outputs: what it writes.
         letters_to: the topic that rows also go to as dead letters; None for none.
-        pace: how many times longer than the others it may wait from batch to batch.
+        every_triggers: it has a batch each so many triggers, and each one only while a whole batch of messages waits.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Query:
     plan: Callable[[DataFrame, StreamingSettings], DataFrame]
     outputs: tuple[Output, ...]
     letters_to: Topic | None = None
-    pace: int = 1
+    every_triggers: int = 1
 
     @property
     def targets(self) -> list[Target]:
@@ -122,7 +122,7 @@ QUERIES: Final = (
             Output(Target("rt_pos_hourly", tills.POS_HOURLY, versioned=True)),
             Output(Target("rt_pos_health", tills.POS_HEALTH, versioned=False), tills.last_events),
         ),
-        pace=2,
+        every_triggers=2,
     ),
     Query(
         name="dead_letters",
@@ -131,6 +131,6 @@ QUERIES: Final = (
         outputs=(Output(Target("rt_dead_letters", letters.DEAD_LETTERS, versioned=False)),),
         letters_to=DEAD_LETTERS,
         # It decodes every message of every topic once more, and nobody waits for a letter by the second.
-        pace=15,
+        every_triggers=15,
     ),
 )

@@ -159,7 +159,7 @@ class Service:
         for_hours = Warehouse(self._settings)
         keep_doing("store clock", lambda: write_store_clock(for_hours), self._stopping)
         if self._settings.stream_look_seconds:
-            look = looks.Looks(self._settings, Warehouse(self._settings), self._metrics, self._health.unsettled)
+            look = looks.Looks(self._settings, Warehouse(self._settings), self._metrics, self._health.behind)
             keep_doing("looks", look.turn, self._stopping)
 
     def _write_last_progress(self) -> None:
@@ -208,11 +208,12 @@ class Service:
         writer.failure = None
         # Taken over by the query's own thread: jobs within a pool stand in line, pools take turns.
         spark.sparkContext.setLocalProperty("spark.scheduler.pool", query.name)
-        pause_ms = round(self._settings.stream_trigger_seconds * query.pace * 1000)
+        pause_ms = round(self._settings.stream_trigger_seconds * 1000)
         try:
             topics.begin()
+            messages = read_topics(spark, self._settings, query.topics, every_triggers=query.every_triggers)
             return (
-                query.plan(read_topics(spark, self._settings, query.topics), self._settings)
+                query.plan(messages, self._settings)
                 .writeStream.queryName(query.name)
                 .outputMode("update")
                 .option("checkpointLocation", self._settings.checkpoint_of(query.name))

@@ -91,6 +91,7 @@ class SupervisedQuery(Generic[_Running]):
         self._on_restart = on_restart
         self._on_failure = on_failure
         self._failures: deque[float] = deque()
+        self._unknown: deque[float] = deque()
         self._start_at = 0.0
         self._anew = False
 
@@ -129,18 +130,21 @@ class SupervisedQuery(Generic[_Running]):
         self.in_order = True
         if self._failures and now - self._failures[-1] >= CALM_SECONDS:
             self._failures.clear()
+            self._unknown.clear()
 
     def _failed(self, error: StreamingError, now: float) -> None:
         self.error = error
         self._on_failure(error)
-        while self._failures and now - self._failures[0] > WINDOW_SECONDS:
-            self._failures.popleft()
-        self._failures.append(now)
         passes = isinstance(error, TransientError)
+        # An outage may last: only failures that nothing is known about use up the limit.
+        for failures in (self._failures,) if passes else (self._failures, self._unknown):
+            while failures and now - failures[0] > WINDOW_SECONDS:
+                failures.popleft()
+            failures.append(now)
         if not passes and not isinstance(error, UnknownError):
             self._give_up("it doesn't pass by itself")
-        elif not passes and len(self._failures) > self._limit:
-            self._give_up(f"{len(self._failures)} failures within an hour")
+        elif not passes and len(self._unknown) > self._limit:
+            self._give_up(f"{len(self._unknown)} failures within an hour")
         else:
             self.state = State.RESTARTING
             # What is known to pass is never given up: there may be an hour of failures.

@@ -48,8 +48,13 @@ class Turns:
             self._busy_until.pop(query, None)
             self._changed.notify_all()
 
-    def wait(self, query: str, stopping: Event) -> float:
+    def wait(self, query: str, stopping: Event, *, keeps: bool = True) -> float:
         """Stand in line until it is a query's turn, or the service is told to stop.
+
+        Args:
+            query: that asks.
+            stopping: set when the service is told to stop.
+            keeps: keep the turn for it; not for a query whose next batch may be far off.
 
         Returns:
             How many seconds that took.
@@ -62,7 +67,8 @@ class Turns:
                 while not stopping.is_set() and not self._is_turn_of(ticket):
                     # Nobody says so when time makes a turn free, or when the service stops.
                     self._changed.wait(_LOOK_SECONDS)
-                self._busy_until[query] = self._clock() + self._grace
+                if keeps:
+                    self._busy_until[query] = self._clock() + self._grace
             finally:
                 self._line.remove(ticket)
                 self._changed.notify_all()

@@ -109,7 +109,7 @@ class BatchWriter:
             self.waiting = None
         if self._send_letters:
             self._count_letters(rows)
-        waited = self._turns.wait(name, self._stopping)
+        waited = self._turns.wait(name, self._stopping, keeps=self._query.every_triggers == 1)
         self._written.note(name, batch_id, Written(written, waited))
 
     def _write(self, output: Output, changed: pa.Table, batch_id: int) -> int:

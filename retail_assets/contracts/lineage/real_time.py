@@ -59,6 +59,7 @@ _OF_QUERIES: Final[dict[str, Lineage]] = {
         "on_hand": of(_MOVES, "on_hand_after", "occurred_at"),
         "last_movement": of(_MOVES, "movement", "occurred_at"),
         "last_movement_at": of(_MOVES, "occurred_at"),
+        "first_movement_at": of(_MOVES, "occurred_at"),
         "opening": of(_MOVES, "on_hand_after", "quantity_delta", "occurred_at"),
         "moved": of(_MOVES, "quantity_delta"),
         "unexplained": of(_MOVES, "on_hand_after", "quantity_delta", "occurred_at"),
@@ -118,7 +119,7 @@ OF_LOOKS: Final[dict[str, Lineage]] = {
         **_PLACE,
         "counted_at": of(_STOCK, "last_count_at"),
         "unexplained_then": of(_STOCK, "unexplained"),
-        "movements_then": of(_STOCK, "movements"),
+        "first_movement_then": of(_STOCK, "first_movement_at"),
         **_OF_WRITER,
     },
     _RISK: {

@@ -110,10 +110,15 @@ def test_a_batch_that_waits_for_the_warehouse_is_not_ready_and_says_why(site: Si
     assert body["queries"]["sales"]["why"] == "the warehouse doesn't answer"
 
 
-def test_the_tables_are_settled_when_every_query_keeps_up(site: Site) -> None:
-    assert site.health.unsettled() == "not ready; sales: no batch has ended yet; tills: no batch has ended yet"
+BOTH = ("sales", "tills")
+
+
+def test_tables_are_what_they_should_be_when_their_queries_keep_up(site: Site) -> None:
+    assert site.health.behind(BOTH) == "the service is starting"
+    site.health.turned()
+    assert site.health.behind(BOTH) == "sales: no batch has ended yet; tills: no batch has ended yet"
     in_order(site)
-    assert site.health.unsettled() is None
+    assert site.health.behind(BOTH) is None
     batch = Batch(
         query="sales",
         number=1,
@@ -121,6 +126,7 @@ def test_the_tables_are_settled_when_every_query_keeps_up(site: Site) -> None:
         left_out={},
         rows_out=3,
         milliseconds=120,
+        waited=0.5,
         lag=7,
         newest_event=None,
         watermark=None,
@@ -128,11 +134,44 @@ def test_the_tables_are_settled_when_every_query_keeps_up(site: Site) -> None:
         state_bytes=0,
     )
     site.health.batch(batch)
-    assert site.health.unsettled() == "sales has 7 messages to read"
+    assert site.health.behind(BOTH) == "sales has 7 messages to read"
     site.health.batch(replace(batch, lag=0))
-    assert site.health.unsettled() is None
+    assert site.health.behind(BOTH) is None
     site.held_up = TransientError("away")
-    assert site.health.unsettled() == "not ready; sales: away; tills: away"
+    assert site.health.behind(BOTH) == "sales: away; tills: away"
+    assert site.health.behind(["stock"]) == "stock doesn't run"
+
+
+def test_a_query_that_failed_puts_only_its_own_tables_behind(site: Site) -> None:
+    in_order(site)
+    stream = site.queries["tills"].stream
+    assert stream is not None
+    stream.isActive = False
+    site.queries["tills"].look(site.now)
+    assert site.health.behind(["sales"]) is None
+    assert site.health.behind(["tills"]) == "tills: messages were lost"
+
+
+def test_rows_that_wait_on_the_disk_are_missing_in_the_tables_also_when_the_warehouse_answers_again(site: Site) -> None:
+    in_order(site)
+    rows = pa.table({"n": [1]})
+    assert site.spill.save("sales", "rt_revenue_hourly", 1, rows)
+    assert site.spill.save("sales", "rt_sales_velocity", 1, rows)
+    assert site.health.behind(["tills"]) == "the warehouse is away"
+    inserted: list[str] = []
+
+    def one_alone(table: str, _: pa.Table) -> None:
+        if inserted:
+            raise TransientError("away again")
+        inserted.append(table)
+
+    with pytest.raises(TransientError):
+        site.spill.drain(one_alone)
+    assert not site.spill.active
+    assert site.health.behind(["sales"]) == "rows of sales wait on the disk"
+    assert site.health.behind(["tills"]) is None
+    site.spill.drain(lambda _table, _rows: None)
+    assert site.health.behind(BOTH) is None
 
 
 def test_spilling_is_said(site: Site) -> None:

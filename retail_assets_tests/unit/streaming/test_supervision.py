@@ -96,6 +96,19 @@ def test_a_query_that_ends_for_what_may_pass_is_started_again_after_a_pause(erro
     assert till.failures == [error]
 
 
+def test_an_outage_does_not_use_up_what_unknown_failures_are_allowed() -> None:
+    till = Till(restarts=2)
+    for _ in range(9):
+        till.end(AWAY)
+        till.wait(LONGEST_PAUSE)
+    for _ in range(2):
+        till.end(UnknownError("a bug"))
+        till.wait(LONGEST_PAUSE)
+    assert till.query.state is State.RUNNING
+    till.end(UnknownError("a bug"))
+    assert till.query.state is State.FAILED
+
+
 def test_the_pauses_grow_but_not_without_end() -> None:
     till, pauses = Till(restarts=12), []
     for _ in range(12):

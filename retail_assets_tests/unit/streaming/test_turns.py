@@ -109,6 +109,13 @@ def test_a_turn_that_nothing_is_made_of_passes_on(queue: Queue, clock: Clock) ->
     assert becomes(lambda: queue.had_a_turn == ["tills", "dead_letters"])
 
 
+def test_a_query_that_may_not_use_its_turn_for_long_keeps_none(queue: Queue) -> None:
+    queue.turns.over("sales")
+    assert queue.turns.wait("dead_letters", Event(), keeps=False) < SOON
+    queue.stands("tills")
+    assert queue.had_a_turn == ["tills"]
+
+
 def test_a_batch_that_hangs_does_not_hold_the_others(queue: Queue, clock: Clock) -> None:
     queue.stands("tills")
     clock.now += LONGEST_SECONDS - 1
