@@ -124,6 +124,21 @@ def test_a_fresh_checkpoint_begins_anew_and_its_rows_win_over_the_old_ones(
     assert service.end(signal.SIGTERM) == 0, service.story()
 
 
+@pytest.mark.long
+def test_dead_letters_that_are_more_than_a_batch_are_read_without_a_pause(
+    warehouse: Client, till: Till, service: ServiceProcess
+) -> None:
+    till.babble(*(b"not json %d" % number for number in range(100)))
+    # In batches of ten a minute apart it would take nine minutes.
+    service.start(RETAIL_STREAM_MAX_OFFSETS_PER_TRIGGER="10", RETAIL_STREAM_TRIGGER_SECONDS="4")
+    count = "SELECT count() FROM retail.v_dead_letters"
+    eventually(lambda: int(str(warehouse.command(count))), lambda rows: rows == 100, service.story)
+    assert service.end(signal.SIGTERM) == 0, service.story()
+    batches = [line["rows_in"] for line in service.lines("batch") if line["query"] == "dead_letters"]
+    assert max(batches) == 10
+    assert sum(batches) == 100
+
+
 def test_check_says_what_is_there_and_a_missing_topic_is_one_line(
     warehouse: Client, till: Till, service: ServiceProcess
 ) -> None:

@@ -17,7 +17,7 @@ from retail_streaming.progress import WrittenBatches
 from retail_streaming.queries import Output, Query
 from retail_streaming.sales import REVENUE_HOURLY
 from retail_streaming.spill import Spill
-from retail_streaming.turns import Turns
+from retail_streaming.turns import LONGEST_SECONDS, Turns
 from retail_streaming.warehouse import Target, Warehouse, version_of
 from retail_streaming.writer import BatchWriter
 
@@ -296,6 +296,22 @@ def test_a_batch_that_fails_gives_up_its_turn(tmp_path: Path, warehouse: FakeWar
     with pytest.raises(StreamingError):
         write(writer(warehouse, Spill(tmp_path, 1), turns=turns), 1)
     assert turns.wait("inventory", Event()) < 0.1
+
+
+def test_a_batch_that_waits_for_the_warehouse_leaves_its_turn_to_others(
+    tmp_path: Path, warehouse: FakeWarehouse
+) -> None:
+    turns = Turns(1, grace=0)
+    waited: list[float] = []
+    taken = warehouse.insert
+
+    def insert(table: str, rows: pa.Table) -> None:
+        waited.append(turns.wait("inventory", Event()))
+        taken(table, rows)
+
+    warehouse.insert = insert  # type: ignore[method-assign]
+    write(writer(warehouse, Spill(tmp_path, 1), turns=turns), 1)
+    assert waited[0] < LONGEST_SECONDS / 2
 
 
 def test_rows_are_written_before_a_query_waits_for_its_turn(tmp_path: Path, warehouse: FakeWarehouse) -> None:
