@@ -25,6 +25,7 @@ from retail_assets.domain.reconciliation import (
     MADE,
     SAME,
     SILENCE,
+    TOO_MANY,
     UNCLEAR,
     compared_stretches,
     left_out_by_stream,
@@ -50,12 +51,21 @@ _FACTS: Final = """
     GROUP BY store_id, business_date, business_hour
 """
 _STORES: Final = "SELECT store_id, time_zone FROM dim_store WHERE store_key != {unknown:UInt32}"
-# Only seconds in which something was left out say anything, and the oldest since when they are kept.
+# Only seconds in which something was left out say anything, those before which rows are missing, and the oldest since
+# when they are kept. Whether what doesn't go on is a gap, `left_out_by_stream` decides.
 _PROGRESS: Final = """
-    SELECT toDateTime64(at, 3, 'UTC') AS at, ahead, too_large, late, newest_event_at, watermark
-    FROM rt_query_progress FINAL
-    WHERE query = 'sales' AND
-        (ahead + too_large + late > 0 OR at = (SELECT min(at) FROM rt_query_progress WHERE query = 'sales'))
+    SELECT toDateTime64(at, 3, 'UTC') AS at, batch, batches, toDateTime64(previous_at, 3, 'UTC') AS previous_at,
+        previous_batch, ahead, too_large, late, newest_event_at, watermark
+    FROM (
+        SELECT at, batch, batches, ahead, too_large, late, newest_event_at, watermark,
+            lagInFrame(at, 1, toDateTime(0, 'UTC')) OVER in_order AS previous_at,
+            lagInFrame(toInt64(batch), 1, toInt64(-1)) OVER in_order AS previous_batch,
+            row_number() OVER in_order AS place
+        FROM rt_query_progress FINAL
+        WHERE query = 'sales'
+        WINDOW in_order AS (ORDER BY at ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+    )
+    WHERE ahead + too_large + late > 0 OR place = 1 OR toInt64(batch) - toInt64(batches) != previous_batch
 """
 
 
@@ -105,11 +115,10 @@ def verdict(stretches: pl.DataFrame, unknown: Sequence[str]) -> dg.AssetCheckRes
             expected=0,
             threshold=0,
         )
-    wrong = (
-        stretches.filter(pl.col("verdict") == DIFFERENT)
-        .sort((pl.col("stream_revenue") - pl.col("revenue")).abs(), descending=True)
-        .drop("verdict")
+    wrong = stretches.filter(pl.col("verdict").is_in([DIFFERENT, TOO_MANY])).sort(
+        (pl.col("stream_revenue") - pl.col("revenue")).abs(), descending=True
     )
+    too_many = wrong.filter(pl.col("verdict") == TOO_MANY).height
     unclear = stretches.filter(pl.col("verdict") == UNCLEAR).height
     hours = f"{stretches.height:,} hours of {stretches['store_id'].n_unique():,} stores"
     sentence = f"{stretches.height - unclear:,} of {hours} agree with the streaming service"
@@ -117,6 +126,8 @@ def verdict(stretches: pl.DataFrame, unknown: Sequence[str]) -> dg.AssetCheckRes
         named = "; ".join(_named(row) for row in wrong.head(_TOLD).iter_rows(named=True))
         more = f"; and {wrong.height - _TOLD:,} more" if wrong.height > _TOLD else ""
         sentence = f"{wrong.height:,} of {hours} differ from the streaming service: {named}{more}"
+    if too_many:
+        sentence += f"; events were left out that may lie in {too_many:,} of these, but fewer than so many"
     if unclear:
         sentence += f"; {unclear:,} hours may rightly differ, since events were left out or came late"
     records = [
@@ -127,6 +138,7 @@ def verdict(stretches: pl.DataFrame, unknown: Sequence[str]) -> dg.AssetCheckRes
         "compared": stretches.height,
         "same": stretches.filter(pl.col("verdict") == SAME).height,
         "unclear": unclear,
+        "too_many": too_many,
         "lines_kept_out": int(stretches["kept_out"].sum()),
         "unknown_stores": len(unknown),
     }
@@ -164,8 +176,9 @@ def agrees_with_real_time(
         facts = _read(client, _FACTS, first=first, last=last)
         stores = _read(client, _STORES, unknown=UNKNOWN_KEY)
         progress = _read(client, _PROGRESS)
-    started = context.instance.get_run_stats(context.run.run_id).start_time
-    made = _made(lake, facts, days, datetime.fromtimestamp(started, UTC) if started else datetime.now(UTC))
+    began = context.instance.get_run_stats(context.run.run_id).start_time
+    started = datetime.fromtimestamp(began, UTC) if began else datetime.now(UTC)
+    made = _made(lake, facts, days, started)
     limits = load_thresholds(get_settings().thresholds_file).quarantine
     stretches = compared_stretches(
         stream,
@@ -174,6 +187,7 @@ def agrees_with_real_time(
         made,
         _kept_out(lake, made["business_date"].to_list()),
         left_out_by_stream(progress, limits.hours_ahead),
+        started,
     )
     known = set(stores["store_id"].cast(pl.String))
     return verdict(stretches, sorted(set(stream["store_id"].cast(pl.String)) - known))

@@ -156,8 +156,10 @@ def compared_with_stream(spark: SparkResource, lake: LakeResource) -> pl.DataFra
     )
     # The service began days before and goes on days after.
     around = [
-        stream.unique("store_id").with_columns(hour_start=pl.lit(NOON + timedelta(hours=hours)).cast(instant))
-        for hours in (-72, 48)
+        stream.unique("store_id").with_columns(
+            pl.lit(when).cast(instant).alias(name) for name in ("hour_start", "updated_at")
+        )
+        for when in (NOON - timedelta(hours=72), NOON + timedelta(hours=48))
     ]
     facts = lake.read(CORE_SALES_LINES).group_by("store_id", "business_date", "business_hour")
     return compared_stretches(
@@ -167,6 +169,7 @@ def compared_with_stream(spark: SparkResource, lake: LakeResource) -> pl.DataFra
         pl.DataFrame([(DAY, NOON)], schema=polars_schema(DATES), orient="row"),
         lake.read(CORE_QUARANTINE).filter(pl.col("line_no") > 0),
         left_out_by_stream(pl.DataFrame(), 24),
+        NOON + timedelta(hours=48),
     ).select("store_id", "begins", "verdict", "kept_out")
 
 

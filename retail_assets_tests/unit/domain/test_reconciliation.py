@@ -20,6 +20,7 @@ from retail_assets.domain.reconciliation import (
     PROGRESS,
     SAME,
     STREAM,
+    TOO_MANY,
     UNCLEAR,
     compared_stretches,
     left_out_by_stream,
@@ -59,7 +60,10 @@ class Shop:
         self.imported: list[date] = []
         self.kept_out: list[dict[str, Any]] = []
         self.known_until = LATER
-        self.written_at = at(0, on)
+        self.written_at = at(60, on)
+        #: Hours of which the rows were written at another time than the others.
+        self.written: dict[datetime, datetime] = {at(90, on): at(91, on)}
+        self.now = LATER
 
     def sell(self, *baskets: tuple[datetime, int]) -> None:
         self.stream += [(when, Decimal(units)) for when, units in baskets]
@@ -77,7 +81,10 @@ class Shop:
         for when, units in self.batch:
             clock = when.astimezone(ZoneInfo(self.zone))
             local[clock.date(), clock.hour] += units
-        stream = [(self.store, hour, units, 2 * units, self.written_at) for hour, units in hours.items()]
+        stream = [
+            (self.store, hour, units, 2 * units, self.written.get(hour, self.written_at))
+            for hour, units in hours.items()
+        ]
         facts = [(self.store, day, hour, units, 2 * units) for (day, hour), units in local.items()]
         facts += [(self.store, day, 24, Decimal(9), Decimal(9)) for day in self.imported]
         kept = pl.DataFrame(self.kept_out, schema=polars_schema(KEPT_OUT), strict=False)
@@ -92,7 +99,7 @@ class Shop:
         stream, facts, kept = self.frames()
         stores = pl.DataFrame({"store_id": [self.store], "time_zone": [self.zone]})
         dates = pl.DataFrame(made, schema=polars_schema(MADE), orient="row")
-        return compared_stretches(stream, facts, stores, dates, kept, left_out).to_dicts()
+        return compared_stretches(stream, facts, stores, dates, kept, left_out, self.now).to_dicts()
 
     def verdicts(self, left_out: pl.DataFrame = NO_PROGRESS) -> list[tuple[int, str]]:
         """Return the hour (UTC) in which each stretch begins, and its verdict."""
@@ -160,7 +167,7 @@ def test_units_that_agree_with_revenue_that_is_a_cent_off_differ() -> None:
     stores = pl.DataFrame({"store_id": ["S1"], "time_zone": ["Europe/Berlin"]})
     dates = pl.DataFrame([(DAY, LATER)], schema=polars_schema(MADE), orient="row")
     off = stream.with_columns(revenue=pl.col("revenue") + Decimal("0.01"))
-    assert compared_stretches(off, facts, stores, dates, kept, NO_PROGRESS)["verdict"].to_list() == [DIFFERENT]
+    assert compared_stretches(off, facts, stores, dates, kept, NO_PROGRESS, LATER)["verdict"].to_list() == [DIFFERENT]
 
 
 def test_the_hour_that_a_clock_shows_twice_is_one_stretch_of_two() -> None:
@@ -211,9 +218,9 @@ def test_a_day_that_an_import_tells_of_and_a_store_that_only_one_side_knows_are_
     stores = pl.DataFrame({"store_id": ["S1", "S2"], "time_zone": ["Europe/Berlin"] * 2})
     dates = pl.DataFrame([(DAY, LATER)], schema=polars_schema(MADE), orient="row")
     elsewhere = pl.concat([facts, facts.with_columns(store_id=pl.lit("S2"))])
-    found = compared_stretches(stream, elsewhere, stores, dates, kept, NO_PROGRESS)
+    found = compared_stretches(stream, elsewhere, stores, dates, kept, NO_PROGRESS, LATER)
     assert found["store_id"].unique().to_list() == ["S1"]
-    assert compared_stretches(stream, facts, stores.tail(1), dates, kept, NO_PROGRESS).is_empty()
+    assert compared_stretches(stream, facts, stores.tail(1), dates, kept, NO_PROGRESS, LATER).is_empty()
 
 
 def test_lines_in_quarantine_count_with_the_facts_unless_nobody_knows_whether_the_stream_has_them() -> None:
@@ -238,6 +245,31 @@ def test_an_hour_that_changed_after_the_facts_were_made_is_unclear() -> None:
     assert shop.verdicts() == [(9, UNCLEAR)]
 
 
+def told(*rows: dict[str, Any]) -> pl.DataFrame:
+    """Return what the service says of itself: ten batches every ten seconds of which a row says nothing else."""
+    full: list[dict[str, Any]] = []
+    for row in rows:
+        before = full[-1] if full else {"at": datetime(1970, 1, 1, tzinfo=UTC), "batch": -1}
+        usual = {
+            "at": at(15),
+            "batch": before["batch"] + 10,
+            "batches": 10,
+            "previous_at": before["at"],
+            "previous_batch": before["batch"],
+            "ahead": 0,
+            "too_large": 0,
+            "late": 0,
+            "newest_event_at": at(15),
+            "watermark": at(-9),
+        }
+        full.append({**usual, **row})
+    return pl.DataFrame(full, schema=polars_schema(PROGRESS))
+
+
+#: The service's oldest word that is kept.
+OLDEST = {"at": at(-300), "watermark": at(-300), "newest_event_at": at(-280)}
+
+
 @pytest.mark.parametrize(
     ("more", "verdicts"),
     [
@@ -254,13 +286,136 @@ def test_hours_into_which_the_stream_left_something_out_are_unclear(
     shop = Shop()
     shop.sell((at(9), 1), (at(13), 1))
     shop.batch += [(at(9.5), Decimal(1)), (at(13.5), Decimal(1))]
-    row = {"at": at(15), "ahead": 0, "too_large": 0, "late": 0, "newest_event_at": at(15), "watermark": at(-9), **more}
-    rows = [{**row, "at": at(-300), "watermark": at(-300), "ahead": 0, "late": 0, "too_large": 0}, row]
-    progress = pl.DataFrame(rows, schema=polars_schema(PROGRESS))
-    assert shop.verdicts(left_out_by_stream(progress, 24)) == verdicts
+    assert shop.verdicts(left_out_by_stream(told(OLDEST, more), 24)) == verdicts
+
+
+@pytest.mark.parametrize("hours", [1, 2, 3])
+def test_one_basket_that_was_left_out_explains_one_hour_and_no_more(hours: int) -> None:
+    shop = Shop()
+    shop.sell(*((at(hour), 1) for hour in range(8, 8 + hours)))
+    shop.batch += [(at(hour + 0.5), Decimal(100)) for hour in range(8, 8 + hours)]
+    left_out = left_out_by_stream(told(OLDEST, {"late": 1, "watermark": at(12)}, {"late": 1, "watermark": at(14)}), 24)
+    expected = UNCLEAR if hours <= 2 else TOO_MANY
+    assert shop.verdicts(left_out) == [(hour, expected) for hour in range(8, 8 + hours)]
+
+
+def test_hours_of_several_stores_need_baskets_of_their_own() -> None:
+    shop = Shop()
+    shop.sell((at(9), 1))
+    shop.batch.append((at(9.5), Decimal(1)))
+    stream, facts, kept = shop.frames()
+    names = [f"S{number}" for number in range(1, 5)]
+    both = [pl.concat([frame.with_columns(store_id=pl.lit(name)) for name in names]) for frame in (stream, facts)]
+    stores = pl.DataFrame({"store_id": names, "time_zone": ["Europe/Berlin"] * 4})
+    dates = pl.DataFrame([(DAY, LATER)], schema=polars_schema(MADE), orient="row")
+    for late, verdict in ((4, UNCLEAR), (3, TOO_MANY)):
+        left_out = left_out_by_stream(told(OLDEST, {"late": late, "watermark": at(12)}), 24)
+        found = compared_stretches(*both, stores, dates, kept, left_out, LATER)
+        assert found["verdict"].to_list() == [verdict] * 4
+
+
+def test_what_was_left_out_long_ago_explains_nothing_of_later_hours() -> None:
+    shop = Shop()
+    shop.sell((at(7), 1), (at(9), 1), (at(13), 1))
+    shop.batch += [(at(hour), Decimal(1)) for hour in (7.5, 9.5, 13.5)]
+    before, after = {"late": 50, "watermark": at(8)}, {"late": 1, "watermark": at(14)}
+    verdicts = shop.verdicts(left_out_by_stream(told(OLDEST, before, after), 24))
+    assert verdicts == [(7, UNCLEAR), (9, TOO_MANY), (13, TOO_MANY)]
+
+
+def test_hours_that_are_unclear_for_another_reason_use_up_nothing_that_was_left_out() -> None:
+    shop = Shop()
+    shop.sell((at(9), 1), (at(11), 1))
+    shop.batch.append((at(9.5), Decimal(1)))
+    shop.stream.append((at(11.5), Decimal(3)))
+    shop.quarantine(at(11.5), 3, "future_date")
+    left_out = left_out_by_stream(told(OLDEST, {"late": 1, "watermark": at(12)}), 24)
+    assert shop.verdicts(left_out) == [(9, UNCLEAR), (11, UNCLEAR)]
+
+
+def test_a_return_that_came_late_explains_an_hour_of_which_the_stream_has_more() -> None:
+    shop = Shop()
+    shop.sell((at(9), 5))
+    shop.batch.append((at(9.5), Decimal(-1)))
+    left_out = left_out_by_stream(told(OLDEST, {"late": 1, "watermark": at(12)}), 24)
+    assert shop.verdicts(left_out) == [(9, UNCLEAR)]
+
+
+def test_no_basket_that_was_left_out_explains_an_hour_of_which_the_facts_have_nothing() -> None:
+    shop = Shop()
+    shop.stream.append((at(9), Decimal(1)))
+    left_out = left_out_by_stream(told(OLDEST, {"late": 9, "watermark": at(12)}), 24)
+    assert shop.verdicts(left_out) == [(9, DIFFERENT)]
+    # A line in quarantine is one that may be of such a basket.
+    shop.quarantine(at(9.2), 2, "implausible_price")
+    assert shop.verdicts(left_out) == [(9, UNCLEAR)]
+
+
+@pytest.mark.parametrize(
+    ("row", "verdicts"),
+    [
+        # Numbers up to 9 were said; the row's ten batches began with 10, or with another.
+        ({"batch": 19}, [DIFFERENT] * 3),
+        ({"batch": 20}, [UNCLEAR, UNCLEAR, DIFFERENT]),
+        ({"batch": 400}, [UNCLEAR, UNCLEAR, DIFFERENT]),
+        # The last one came again after a crash; a fresh checkpoint began.
+        ({"batch": 18}, [DIFFERENT] * 3),
+        ({"batch": 9}, [DIFFERENT] * 3),
+        ({"batch": 4, "batches": 5}, [DIFFERENT] * 3),
+        # A fresh checkpoint of which the first rows are missing, or one that was restored.
+        ({"batch": 14}, [UNCLEAR, UNCLEAR, DIFFERENT]),
+        # What was ahead in the gap lies up to a day after it.
+        ({"batch": 20, "at": at(-3), "newest_event_at": at(-4)}, [UNCLEAR, UNCLEAR, DIFFERENT]),
+        ({"batch": 20, "at": at(-12), "newest_event_at": at(-13)}, [UNCLEAR, DIFFERENT, DIFFERENT]),
+    ],
+)
+def test_where_batches_are_missing_from_what_the_service_says_any_number_may_have_been_left_out(
+    row: dict[str, Any], verdicts: list[str]
+) -> None:
+    shop = Shop()
+    shop.sell((at(10), 1), (at(14), 1), (at(22), 1))
+    shop.batch += [(at(hour), Decimal(99)) for hour in (10.5, 14.5, 22.5)]
+    left_out = left_out_by_stream(told(OLDEST, {"at": at(-4), "watermark": at(-40), **row}), 24)
+    assert [verdict for _, verdict in shop.verdicts(left_out)] == verdicts
+
+
+def test_a_gap_in_what_the_service_says_makes_no_number_of_hours_too_many() -> None:
+    shop = Shop()
+    shop.sell(*((at(hour), 1) for hour in range(6, 12)))
+    shop.batch += [(at(hour + 0.5), Decimal(9)) for hour in range(6, 12)]
+    late, gap = {"late": 1, "watermark": at(12)}, {"at": at(16), "batch": 500, "watermark": at(13)}
+    verdicts = shop.verdicts(left_out_by_stream(told(OLDEST, late, gap), 24))
+    assert verdicts == [(hour, UNCLEAR) for hour in range(6, 12)]
 
 
 def test_what_the_stream_left_out_before_its_oldest_word_is_not_known() -> None:
-    rows = [{"at": at(15), "ahead": 0, "too_large": 0, "late": 0, "newest_event_at": at(15), "watermark": at(10)}]
-    left_out = left_out_by_stream(pl.DataFrame(rows, schema=polars_schema(PROGRESS)), 24)
-    assert left_out["ends"].to_list() == [at(10)]
+    begun = {"at": at(15), "watermark": at(10)}
+    left_out = left_out_by_stream(told(begun), 24)
+    assert left_out.rows() == [(datetime(1970, 1, 1, tzinfo=UTC), at(10), None)]
+    # Unless it is of a checkpoint's first batches, events ahead of the clock may have been left out before it too.
+    left_out = left_out_by_stream(told({**begun, "batch": 500}), 24)
+    assert left_out["ends"].max() == at(39)
+    assert left_out["baskets"].to_list() == [None] * 3
+
+
+@pytest.mark.parametrize("is_machine_wrong", [True, False])
+def test_an_hour_in_the_future_of_a_till_whose_clock_was_wrong_closes_none_before_it(is_machine_wrong: bool) -> None:
+    shop = Shop()
+    shop.stream[1] = (at(13.2), Decimal(1))
+    shop.sell((at(9), 1), (at(13.5), 1))
+    shop.batch += [(at(13.2), Decimal(1)), (at(13.7), Decimal(1)), (at(15), Decimal(1))]
+    shop.now, shop.written_at = at(14), at(13.9)
+    ghost = at(60)
+    shop.stream.append((ghost, Decimal(1)))
+    shop.written[ghost] = ghost if is_machine_wrong else at(13.9)
+    assert shop.verdicts() == [(9, SAME)], "hours from one o'clock on are open"
+    shop.stream = [(ghost, Decimal(1))]
+    assert shop.verdicts() == [], "nothing else is there"
+
+
+def test_an_hour_in_the_future_is_no_new_beginning_after_silence() -> None:
+    shop = Shop()
+    shop.stream[1] = (at(20), Decimal(1))
+    shop.sell((at(9), 1))
+    shop.stream.append((at(20 + 24 * 7.5), Decimal(1)))
+    assert shop.verdicts() == [(9, SAME)]
