@@ -47,7 +47,8 @@ class IngestConfig(dg.Config):
 def read_topic(spark: SparkSession, bootstrap_servers: str, span: OffsetRange) -> SparkFrame:
     """Return the messages of an offset range, lazily, as Spark's Kafka source gives them, in the table's offsets.
 
-    The source fails rather than skip offsets that the broker no longer has.
+    The broker's own are in the column `broker_offset`. The source fails rather than skip offsets that the broker no
+    longer has.
     """
     messages = (
         spark.read.format("kafka")
@@ -61,7 +62,7 @@ def read_topic(spark: SparkSession, bootstrap_servers: str, span: OffsetRange) -
     ahead = F.lit(0)
     for partition, base in span.base.items():
         ahead = F.when(F.col("partition") == partition, F.lit(base)).otherwise(ahead)
-    return messages.withColumn("offset", F.col("offset") + ahead)
+    return messages.withColumns({"broker_offset": F.col("offset"), "offset": F.col("offset") + ahead})
 
 
 def decoded(messages: SparkFrame, topic: Topic, table: Table) -> SparkFrame:
@@ -80,6 +81,10 @@ def decoded(messages: SparkFrame, topic: Topic, table: Table) -> SparkFrame:
         "rejection",
         F.when(refused, F.col("value")).alias("raw_value"),
         F.when(refused, headers).alias("raw_headers"),
+        # The broker's count too, since a letter is called by it: what the table is ahead by changes when a topic is
+        # adopted again, and commits that say it are cleaned away.
+        F.when(refused, F.col("broker_offset")).alias("broker_offset"),
+        F.when(refused, F.col("timestamp")).alias("broker_time"),
         *[
             F.when(~refused, field).alias(column.name)
             for field, column in zip(event_fields(F.col("event"), topic.schema), topic.schema.columns, strict=True)
@@ -214,8 +219,8 @@ def dead_letters(
 ) -> SparkFrame:
     """Collect what the contracts refuse, from all raw tables, and send it to the `dead-letters` topic.
 
-    Derived from the raw tables whole, so it is right after any crash. Letters are keyed by topic, partition and offset
-    and the topic is compacted: one that is sent again replaces itself.
+    Derived from the raw tables whole, so it is right after any crash. Letters are keyed by topic, partition, the
+    broker's offset and Kafka's time of the message, and the topic is compacted: one that is sent again replaces itself.
     """
     session = spark.spark_session
     refused = [
@@ -228,7 +233,11 @@ def dead_letters(
     for frame in refused[1:]:
         letters = letters.unionByName(frame)
     known = read_table(session, lake, RAW_DEAD_LETTERS).select(*RAW_DEAD_LETTERS.grain)
-    fresh = letters.join(known, list(RAW_DEAD_LETTERS.grain), "left_anti").select(*letter_columns("raw_headers"))
+    # Rows of earlier releases don't say the broker's offset; their letters have the keys of those releases.
+    offset = F.coalesce("broker_offset", "kafka_offset")
+    fresh = letters.join(known, list(RAW_DEAD_LETTERS.grain), "left_anti").select(
+        *letter_columns("raw_headers", offset, F.col("broker_time"))
+    )
     name = kafka.name_of(DEAD_LETTERS)
     sent = kafka.send(name, _unanswered(fresh, kafka, name))
     context.log.info("sent %d dead letters to %s", sent, name)

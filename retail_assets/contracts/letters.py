@@ -3,9 +3,14 @@
 Said here once, because two producers send letters, the raw layer and the streaming service. The topic is compacted: of
 two letters with one key the second replaces the first, so they must say the same. Does not belong here: what is refused
 (`decoding`), and sending and reading letters.
+
+**The key** is topic-partition-offset@time of the message: the offset as the broker counts, and the message's own Kafka
+timestamp in milliseconds since 1970. Where a topic is made anew, the broker counts from 0 again: the time tells the two
+messages with one offset apart, and both senders read it with the message. Letters of earlier releases have no time.
 """
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from retail_assets.contracts.types import BINARY, STRING, Column, ListType
@@ -29,40 +34,79 @@ HEADERS: Final = ListType(
 )
 
 
-_KEY: Final = re.compile(r"[^\s-]\S*-[0-9]+-[0-9]+")
+#: Letters of nearly a mebibyte come of messages that a topic just takes, and what tills have compressed may be larger
+#: than that. So senders compress as well, and take up to so many bytes before that; the topic's own limit is in
+#: `infra/kafka/topics.toml`.
+LARGEST_LETTER_BYTES: Final = 64 * 1024 * 1024
+#: Of the codecs of Kafka the one that every client has.
+LETTER_COMPRESSION: Final = "gzip"
+
+# A time before 1970 is negative, and Kafka says -1 where a message has none.
+_KEY: Final = re.compile(
+    r"(?P<topic>[^\s@-][^\s@]*)-(?P<partition>[0-9]+)-(?P<offset>[0-9]+)(?:@(?P<time>-?[0-9]+))?", re.ASCII
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a message was.
+
+    Attributes:
+        topic: by its name on the broker.
+        partition: of the topic.
+        offset: within the partition.
+        time: Kafka's timestamp of the message in milliseconds since 1970; None where the letter is of an earlier
+            release.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    time: int | None
+
+
+def place_of(key: str) -> Place | None:
+    """Return where the message of a letter was, by the letter's key; None where that isn't one."""
+    found = _KEY.fullmatch(key)
+    if not found:
+        return None
+    time = found["time"]
+    return Place(found["topic"], int(found["partition"]), int(found["offset"]), None if time is None else int(time))
 
 
 def letter_key(text: str) -> str:
-    """Return a text that has the shape of a letter's key: topic, partition and offset of the message.
-
-    The offset is the broker's own, as the streaming service knows it. The raw layer says its table's, which counts on
-    where the topic was made anew: of a message of such a topic there are two letters, under two keys.
+    """Return a text that has the shape of a letter's key, with or without a time.
 
     Raises:
         ValueError: it has another shape.
     """
-    if not _KEY.fullmatch(text):
-        raise ValueError(f"{text!r} is no key of a letter: they look like pos-events-0-17 (topic-partition-offset)")
+    if place_of(text) is None:
+        raise ValueError(
+            f"{text!r} is no key of a letter: they look like pos-events-0-17@1767268800000 "
+            "(topic-partition-offset@time)"
+        )
     return text
 
 
-def letter_columns(headers: str) -> "list[SparkColumn]":
+def letter_columns(headers: str, offset: "SparkColumn", time: "SparkColumn") -> "list[SparkColumn]":
     """Return the letter of each row of refused messages.
 
     Args:
         headers: the column with the message's own headers, of type `HEADERS`; null where nobody kept them.
+        offset: of the message, as the broker counts.
+        time: Kafka's timestamp of the message; null where nobody kept it: then the key has none.
 
     Returns:
         Expressions of the columns `key`, `value` and `headers`, as Spark's Kafka sink takes them, on a frame with
-        `kafka_topic`, `kafka_partition`, `kafka_offset`, `rejection` and `raw_value`.
+        `kafka_topic`, `kafka_partition`, `rejection` and `raw_value`.
     """
     from pyspark.sql import functions as F
 
     nothing = F.lit(b"")
-    where = ("kafka_topic", "kafka_partition", "kafka_offset")
+    where = (F.col("kafka_topic"), F.col("kafka_partition"), offset)
     added = [
-        F.struct(F.lit(name).alias("key"), F.col(column).cast("string").cast("binary").alias("value"))
-        for name, column in zip(LETTER_HEADERS, ("rejection", *where), strict=True)
+        F.struct(F.lit(name).alias("key"), column.cast("string").cast("binary").alias("value"))
+        for name, column in zip(LETTER_HEADERS, (F.col("rejection"), *where), strict=True)
     ]
     own = F.transform(
         F.filter(headers, lambda one: ~one["key"].isin(*LETTER_HEADERS)),
@@ -71,7 +115,8 @@ def letter_columns(headers: str) -> "list[SparkColumn]":
     )
     none = F.array().cast("array<struct<key:string,value:binary>>")
     return [
-        F.concat_ws("-", *where).alias("key"),
+        # What is null is left out, and the @ before it.
+        F.concat_ws("@", F.concat_ws("-", *where), F.unix_millis(time).cast("string")).alias("key"),
         # Null would be a tombstone, and the compacted topic would forget the letter.
         F.coalesce("raw_value", nothing).alias("value"),
         F.concat(F.coalesce(own, none), F.array(*added)).alias("headers"),

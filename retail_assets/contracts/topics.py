@@ -44,7 +44,7 @@ class Topic:
 SALES_TRANSACTIONS: Final = Topic("sales-transactions", ("store_id",), SALES_TRANSACTION)
 INVENTORY_UPDATES: Final = Topic("inventory-updates", ("store_id", "product_id"), INVENTORY_UPDATE)
 POS_EVENTS: Final = Topic("pos-events", ("store_id",), POS_EVENT)
-#: Keyed by topic-partition-offset of the original, so that a letter sent again replaces itself; see `letters`.
+#: Keyed by topic-partition-offset@time of the original, so that a letter sent again replaces itself; see `letters`.
 DEAD_LETTERS: Final = Topic("dead-letters", (), None)
 
 EVENT_TOPICS: Final = (SALES_TRANSACTIONS, INVENTORY_UPDATES, POS_EVENTS)

@@ -12,6 +12,7 @@ import dagster as dg
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
+from retail_assets.contracts.warehouse_errors import failed_on_the_way
 from retail_assets.settings import Settings, get_settings
 
 
@@ -52,6 +53,11 @@ def connect(settings: Settings, *, user: str | None = None, database: str | None
         ) from error
 
 
+def passes(error: Exception) -> bool:
+    """Return whether an error is known to pass by itself: the warehouse, or what stands before it, is away."""
+    return isinstance(error, WarehouseError | OperationalError) or failed_on_the_way(error)
+
+
 class ClickHouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Clients of the warehouse for one run.
 
@@ -76,4 +82,4 @@ class ClickHouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             client.close()
 
 
-__all__ = ["ClickHouseError", "ClickHouseResource", "OperationalError", "WarehouseError", "connect"]
+__all__ = ["ClickHouseError", "ClickHouseResource", "WarehouseError", "connect", "passes"]

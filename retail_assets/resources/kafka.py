@@ -18,6 +18,7 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 from kafka.net.compat import KafkaNetClient
 
+from retail_assets.contracts.letters import LARGEST_LETTER_BYTES, LETTER_COMPRESSION
 from retail_assets.contracts.topics import Topic, command_that_makes
 from retail_assets.resources.offsets import TopicState
 from retail_assets.resources.topic_admin import TopicChange, apply_topics
@@ -250,11 +251,19 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def send(self, topic: str, letters: Iterable[Letter]) -> int:
         """Send a few messages and wait until the broker has them all.
 
+        Compressed: a message that a topic just took fits in the dead letters with the letter's headers, and in its own
+        topic again with the replay's.
+
         Raises:
             BrokerError: a message could not be delivered.
         """
         count = 0
-        options = {"acks": "all", "max_block_ms": self._timeout_ms}
+        options = {
+            "acks": "all",
+            "max_block_ms": self._timeout_ms,
+            "max_request_size": LARGEST_LETTER_BYTES,
+            "compression_type": LETTER_COMPRESSION,
+        }
         with self._errors(), self._client(KafkaProducer, self.timeout_s, **options) as producer:
             futures = []
             for letter in letters:

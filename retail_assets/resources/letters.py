@@ -5,12 +5,13 @@ not belong here: what a letter is and what is refused (contracts), sending lette
 service do), and showing them (the `retail` command).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from retail_assets.contracts.letters import HEADER_REPLAY_OF, LETTER_HEADERS
+from retail_assets.contracts.letters import HEADER_REPLAY_OF, LETTER_HEADERS, place_of
 from retail_assets.contracts.topics import DEAD_LETTERS, EVENT_TOPICS, Topic
 from retail_assets.resources.kafka import KafkaResource, Letter, Received
 
@@ -30,7 +31,7 @@ class DeadLetter:
     """One refused message, as its newest letter tells it.
 
     Attributes:
-        key: of the letter: topic, partition and offset of the message.
+        key: of the letter: topic, partition, offset and time of the message.
         at: when the letter was sent.
         value: the message's bytes, or the first of them.
         headers: the message's own and those of the letter, in order.
@@ -52,11 +53,16 @@ class DeadLetter:
         return self._said("reason")
 
     @property
-    def place(self) -> tuple[str, int, int]:
-        """Where the message was: topic, partition and offset, by which messages of a partition are in order."""
-        topic, *numbers = self.key.rsplit("-", 2)
-        partition, offset = (int(one) if one.isdecimal() else 0 for one in (*numbers, "", "")[:2])
-        return topic, partition, offset
+    def place(self) -> tuple[str, int, float, int]:
+        """Topic, partition, time and offset of the message, by which messages of a partition are in order.
+
+        Time before offset: where the topic was made anew, the offsets begin again. Letters of earlier releases, which
+        don't say the time, come first.
+        """
+        found = place_of(self.key)
+        if found is None:
+            return self.key, 0, -math.inf, 0
+        return found.topic, found.partition, -math.inf if found.time is None else found.time, found.offset
 
     @property
     def own_headers(self) -> list[tuple[str, bytes]]:
@@ -164,7 +170,7 @@ def judge(
         value: mended bytes, instead of the letters' own.
 
     Returns:
-        One replay per letter, in the order in which the messages came: it holds for messages of one key.
+        One replay per letter, in the order in which the messages were stamped: it holds for messages of one key.
 
     Raises:
         LetterError: a letter is about a topic that no contract knows, or that another tenant owns.

@@ -19,7 +19,7 @@ import dagster as dg
 from retail_assets.checks.results import EXPECTED, OBSERVED, THRESHOLD
 from retail_assets.checks.scope import dates_of_run
 from retail_assets.io_managers.clickhouse import describe
-from retail_assets.resources.clickhouse import ClickHouseResource, OperationalError, WarehouseError
+from retail_assets.resources.clickhouse import ClickHouseError, ClickHouseResource, WarehouseError, passes
 
 TABLE: Final = "quality_results"
 #: In the order of the table.
@@ -126,7 +126,9 @@ def evaluate(context: dg.SensorEvaluationContext, clickhouse: ClickHouseResource
             with clickhouse.client(f"{len(rows)} results of checks") as client:
                 describe(client, clickhouse.database, TABLE)
                 client.insert(TABLE, rows, column_names=COLUMNS)
-        except (WarehouseError, OperationalError) as error:
+        except (WarehouseError, ClickHouseError) as error:
+            if not passes(error):
+                raise
             return dg.SensorResult(
                 skip_reason=f"{len(rows)} results of checks wait for the warehouse: {str(error).splitlines()[0]}",
                 cursor=context.cursor,

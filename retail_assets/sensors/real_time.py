@@ -23,7 +23,7 @@ from clickhouse_connect.driver.client import Client
 
 from retail_assets.contracts.lineage.real_time import QUERY_PROGRESS, TABLES_OF_QUERIES
 from retail_assets.io_managers.clickhouse import describe
-from retail_assets.resources.clickhouse import ClickHouseResource, OperationalError, WarehouseError
+from retail_assets.resources.clickhouse import ClickHouseError, ClickHouseResource, WarehouseError, passes
 
 _TABLE: Final = QUERY_PROGRESS.split("/")[1]
 #: A tick without a cursor looks back so far.
@@ -135,7 +135,9 @@ def evaluate(context: dg.SensorEvaluationContext, clickhouse: ClickHouseResource
         with clickhouse.client("progress of the streaming service") as client:
             describe(client, clickhouse.database, _TABLE)
             found = [read_news(client, query, seen.get(query, 0)) for query in TABLES_OF_QUERIES]
-    except (WarehouseError, OperationalError) as error:
+    except (WarehouseError, ClickHouseError) as error:
+        if not passes(error):
+            raise
         reason = f"the warehouse is away: {str(error).splitlines()[0]}"
         return dg.SensorResult(skip_reason=reason, cursor=context.cursor)
     news = [one for one in found if one is not None]

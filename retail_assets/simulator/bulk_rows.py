@@ -55,5 +55,7 @@ def with_envelope(events: pl.DataFrame, topic: Topic, offset: int, ingested_at: 
         "rejection": pl.lit(None),
         "raw_value": pl.lit(None),
         "raw_headers": pl.lit(None),
+        "broker_offset": pl.lit(None),
+        "broker_time": pl.lit(None),
     }
     return events.with_columns(**{name: value.cast(envelope[name]) for name, value in values.items()})

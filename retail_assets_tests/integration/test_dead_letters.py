@@ -1,10 +1,13 @@
 """Dead letters on a real broker: what they say, and that a message is sent again once and then left alone."""
 
 import json
+import random
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import confluent_kafka
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
@@ -12,12 +15,17 @@ from pyspark.sql import SparkSession
 
 from retail_assets.assets import raw
 from retail_assets.cli import main
+from retail_assets.contracts.letters import letter_key
 from retail_assets.contracts.tables import RAW_DEAD_LETTERS, RAW_POS_EVENTS
 from retail_assets.contracts.topics import DEAD_LETTERS, EVENT_TOPICS, POS_EVENTS
 from retail_assets.resources.kafka import BrokerError, KafkaResource, Letter
 from retail_assets.resources.lake import LakeResource
+from retail_assets.resources.repair import adopt
+from retail_assets.resources.topics import read_topic_settings
+from retail_assets.settings import Mode
 from retail_assets_tests.integration.test_raw_ingest import event, held_events, whole_topic
 from retail_streaming.broker import send_letters
+from retail_streaming.errors import StreamingError, TopicMissingError, TransientError
 from retail_streaming.letters import refused
 from retail_streaming.settings import StreamingSettings
 
@@ -41,6 +49,11 @@ def listed(*words: str) -> list[dict[str, str]]:
     return letters
 
 
+def only_place(kafka: KafkaResource) -> str:
+    (message,) = whole_topic(POS_EVENTS, kafka)
+    return f"{message.partition}-{message.offset}"
+
+
 def send_as_the_service_does(spark: SparkSession, kafka: KafkaResource) -> None:
     messages = (
         spark.read.format("kafka")
@@ -60,15 +73,16 @@ def test_the_raw_layer_sends_the_letter_that_the_streaming_service_has_sent_and_
     kafka.send(POS_EVENTS.name, [Letter(b"S1", b"not json", own), Letter(b"S1", b"\x00\xff", []), event(2)])
     send_as_the_service_does(spark, kafka)
     (service,) = [one for one in whole_topic(DEAD_LETTERS, kafka) if one.value == b"not json"]
-    topic, partition, offset = service.key.decode().rsplit("-", 2)
+    (message,) = [one for one in whole_topic(POS_EVENTS, kafka) if one.value == b"not json"]
+    assert service.key.decode() == f"pos-events-{message.partition}-{message.offset}@{message.timestamp}"
     assert service.headers == [
         ("trace", b"\xff\x00"),
         ("trace", b"two"),
         ("empty", b""),
         ("reason", b"not a JSON object with any known field"),
-        ("topic", topic.encode()),
-        ("partition", partition.encode()),
-        ("offset", offset.encode()),
+        ("topic", b"pos-events"),
+        ("partition", str(message.partition).encode()),
+        ("offset", str(message.offset).encode()),
     ]
     (replayed,) = {letter["key"] for letter in listed()} - {service.key.decode()}
     file = tmp_path / "mended.json"
@@ -176,18 +190,91 @@ def test_what_would_be_refused_again_is_told_and_stays_and_the_rest_is_sent(
     assert "pos-events-0-2" not in {one["key"] for one in listed()}
 
 
+def test_a_topic_that_was_made_anew_has_letters_of_its_own_and_both_senders_call_them_the_same(
+    materialize: Any, kafka: KafkaResource, lake: LakeResource, spark: SparkSession, tmp_path: Path
+) -> None:
+    kafka.send(POS_EVENTS.name, [Letter(b"S1", b"first", [])])
+    send_as_the_service_does(spark, kafka)
+    materialize(RAW_DEAD_LETTERS)
+    kafka.delete_topics([POS_EVENTS.name])
+    kafka.apply_topics({POS_EVENTS.name: read_topic_settings(Mode.LOCAL)[POS_EVENTS.name]})
+    adopt(POS_EVENTS, kafka, lake)
+    kafka.send(POS_EVENTS.name, [Letter(b"S1", b"second", []), Letter(b"S1", b"third", [])])
+    send_as_the_service_does(spark, kafka)
+    keys = {letter["value"]: letter["key"] for letter in listed()}
+    assert set(keys) == {"first", "second", "third"}
+    # The broker counts from 0 again.
+    assert keys["first"].partition("@")[0] == keys["second"].partition("@")[0]
+
+    file = tmp_path / "mended.json"
+    file.write_bytes(event(1).value or b"")
+    assert retail("replay", keys["second"], "--value", str(file)).exit_code == 0
+    materialize(RAW_DEAD_LETTERS)
+    assert lake.read(RAW_DEAD_LETTERS).height == 3
+    left = {letter["value"]: letter["key"] for letter in listed()}
+    assert left == {value: key for value, key in keys.items() if value != "second"}
+    both = [(one.key, one.headers) for one in whole_topic(DEAD_LETTERS, kafka) if one.value == b"third"]
+    assert len(both) == 2
+    assert both[0] == both[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "compression"),
+    [(random.Random(1).randbytes(1_048_400), "none"), (b"x" * 8_000_000, "gzip")],  # noqa: S311 -- the same each time
+    ids=["a mebibyte", "more, but compressed"],
+)
+@pytest.mark.parametrize("sender", ["raw layer", "service"])
+def test_the_largest_message_that_its_topic_takes_becomes_a_letter_byte_for_byte(
+    value: bytes, compression: str, sender: str, materialize: Any, kafka: KafkaResource, spark: SparkSession
+) -> None:
+    limits = {"message.max.bytes": 10_000_000, "compression.type": compression}
+    till = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap_servers, **limits})
+    till.produce(POS_EVENTS.name, value, b"S1")
+    assert till.flush(30) == 0
+    assert [one.value == value for one in whole_topic(POS_EVENTS, kafka)] == [True]
+    if sender == "service":
+        send_as_the_service_does(spark, kafka)
+    else:
+        materialize(RAW_DEAD_LETTERS)
+    assert [one.value == value for one in whole_topic(DEAD_LETTERS, kafka)] == [True]
+
+
+def test_a_letter_that_the_topic_does_not_take_is_one_clear_error_and_not_tried_again(
+    topics: None, kafka: KafkaResource, spark: SparkSession
+) -> None:
+    wanted = read_topic_settings(Mode.LOCAL)[DEAD_LETTERS.name]
+    small = replace(wanted, config=wanted.config | {"max.message.bytes": "10000"})
+    kafka.apply_topics({DEAD_LETTERS.name: small})
+    kafka.send(POS_EVENTS.name, [Letter(b"S1", random.Random(1).randbytes(50_000), [])])  # noqa: S311
+    with pytest.raises(StreamingError, match="too large for the topic dead-letters .*RecordTooLarge") as caught:
+        send_as_the_service_does(spark, kafka)
+    assert not isinstance(caught.value, TransientError)
+
+
+@pytest.mark.long
+def test_letters_to_a_topic_that_is_not_there_are_not_tried_again(
+    topics: None, kafka: KafkaResource, spark: SparkSession
+) -> None:
+    kafka.send(POS_EVENTS.name, [Letter(b"S1", b"not json", [])])
+    kafka.delete_topics([DEAD_LETTERS.name])
+    with pytest.raises(TopicMissingError, match="no topic dead-letters: run `retail topics apply`"):
+        send_as_the_service_does(spark, kafka)
+
+
 def test_a_table_of_an_earlier_release_has_letters_too(
     materialize: Any, kafka: KafkaResource, lake: LakeResource, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = raw.decoded
     kafka.send(POS_EVENTS.name, [Letter(b"S1", b"not json", [("trace", b"T")])])
-    monkeypatch.setattr(raw, "decoded", lambda *args: whole(*args).drop("raw_headers"))
+    later = ("raw_headers", "broker_offset", "broker_time")
+    monkeypatch.setattr(raw, "decoded", lambda *args: whole(*args).drop(*later))
     materialize()
     monkeypatch.setattr(raw, "decoded", whole)
-    assert "raw_headers" not in spark.read.format("delta").load(lake.uri(RAW_POS_EVENTS.path)).columns
+    assert not {*later} & {*spark.read.format("delta").load(lake.uri(RAW_POS_EVENTS.path)).columns}
     materialize(RAW_DEAD_LETTERS)
     assert lake.read(RAW_DEAD_LETTERS)["raw_headers"].to_list() == [None]
-    assert len(listed()) == 1
+    # Under the key that the earlier release made, so that a tombstone of that time still holds.
+    assert [letter_key(one["key"]) for one in listed()] == [f"pos-events-{only_place(kafka)}"]
 
 
 def test_a_broker_without_the_topic_is_an_error_with_the_command_that_makes_it(kafka: KafkaResource) -> None:

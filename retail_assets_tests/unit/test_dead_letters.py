@@ -1,5 +1,6 @@
 """What dead letters are called, how they are shown, and what the commands refuse before anybody is asked."""
 
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,13 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from retail_assets.cli import main
-from retail_assets.contracts.letters import letter_key
+from retail_assets.contracts.letters import letter_key, place_of
 from retail_assets.dead_letters import lines_of, printable
 from retail_assets.resources.letters import Choice, DeadLetter
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 LETTER = DeadLetter(
-    "pos-events-1-17",
+    "pos-events-1-17@1767268800000",
     NOW,
     b"?",
     (("trace", b"T1"), ("replay_of", b"pos-events-0-3"), ("reason", b"kind is missing"), ("topic", b"pos-events")),
@@ -21,11 +22,19 @@ LETTER = DeadLetter(
 
 
 @pytest.mark.parametrize("key", ["pos-events-0-17", "my_shop.sales-transactions-12-0", "t-0-0"])
-def test_a_key_is_topic_partition_and_offset(key: str) -> None:
-    assert letter_key(key) == key
+@pytest.mark.parametrize("time", ["", "@1767268800000", "@-1"])
+def test_a_key_is_topic_partition_and_offset_and_time_but_for_letters_of_earlier_releases(key: str, time: str) -> None:
+    assert letter_key(key + time) == key + time
+    place = place_of(key + time)
+    assert place is not None
+    assert f"{place.topic}-{place.partition}-{place.offset}" == key
+    assert place.time == (int(time[1:]) if time else None)
 
 
-@pytest.mark.parametrize("key", ["", "pos-events", "pos-events-0", "-0-1", "pos-events-0-x", "a b-0-1", "t-0-1\n"])
+@pytest.mark.parametrize(
+    "key",
+    ["", "pos-events", "pos-events-0", "-0-1", "pos-events-0-x", "a b-0-1", "t-0-1\n", "t-0-1@", "t-0-1@x", "t-0@1"],
+)
 def test_another_key_is_refused_with_an_example(key: str) -> None:
     with pytest.raises(ValueError, match="they look like pos-events-0-17"):
         letter_key(key)
@@ -41,6 +50,13 @@ def test_a_letter_is_chosen_by_all_that_was_said() -> None:
         Choice(since=NOW + timedelta(seconds=1)),
     ):
         assert not other.takes(LETTER)
+
+
+def test_messages_of_a_topic_that_was_made_anew_are_in_order_by_their_time() -> None:
+    keys = ["t-0-9", "t-0-12", "t-0-8@1000", "t-0-9@1000", "t-0-2@2000", "t-1-0@1000", "u-0-0"]
+    letters = [DeadLetter(key, NOW, b"", ()) for key in keys]
+    shuffled = random.Random(1).sample(letters, len(letters))  # noqa: S311 -- the same order each time
+    assert sorted(shuffled, key=lambda one: one.place) == letters
 
 
 def test_a_message_is_sent_again_with_the_headers_that_it_came_with_alone() -> None:

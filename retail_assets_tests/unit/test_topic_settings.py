@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retail_assets.contracts.topics import DEAD_LETTERS, TOPICS
+from retail_assets.contracts.letters import LARGEST_LETTER_BYTES
+from retail_assets.contracts.topics import DEAD_LETTERS, EVENT_TOPICS, TOPICS
 from retail_assets.resources.topic_admin import TopicChangeError, TopicState, plan_change
 from retail_assets.resources.topics import MANAGED, TopicFileError, TopicSettings, read_topic_settings, topics_file
 from retail_assets.settings import Mode
 
 ROOT = Path(__file__).resolve().parents[2]
+BROKERS_DEFAULT_BYTES = 1_048_588
 
 
 @pytest.fixture
@@ -40,6 +42,15 @@ def test_one_broker_keeps_one_copy_and_a_cluster_survives_one_loss() -> None:
 
 def test_dead_letters_are_compacted_so_that_a_letter_sent_again_replaces_itself() -> None:
     assert read_topic_settings(Mode.LOCAL)[DEAD_LETTERS.name].config["cleanup.policy"] == "compact"
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_dead_letter_has_room_for_the_largest_message_of_every_topic_and_its_headers(mode: Mode) -> None:
+    settings = read_topic_settings(mode)
+    room = int(settings[DEAD_LETTERS.name].config["max.message.bytes"])
+    for topic in EVENT_TOPICS:
+        largest = int(settings[topic.name].config.get("max.message.bytes", BROKERS_DEFAULT_BYTES))
+        assert largest + 64 * 1024 <= room <= LARGEST_LETTER_BYTES
 
 
 def test_the_wheel_and_the_images_contain_the_file() -> None:

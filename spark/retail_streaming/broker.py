@@ -5,17 +5,19 @@ message means (`events`).
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from threading import Lock
 from typing import Any, Final
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from retail_assets.contracts.letters import letter_columns
+from retail_assets.contracts.letters import LARGEST_LETTER_BYTES, LETTER_COMPRESSION, letter_columns
 from retail_assets.contracts.topics import Topic
 from retail_streaming.errors import SettingsError, TopicMissingError, TransientError, first_line
+from retail_streaming.failures import explain_sending
 from retail_streaming.settings import StreamingSettings
 
 _ANSWER_MS: Final = "10000"
@@ -156,16 +158,35 @@ def send_letters(letters: DataFrame, settings: StreamingSettings, topic: Topic) 
         topic: where to.
 
     Raises:
-        TransientError: the broker doesn't take them. Which it has is not known; send them again.
+        TransientError: the broker is away. Which letters it has is not known; send them again.
+        TopicMissingError: it has no such topic.
+        StreamingError: it refuses them, and will the next time.
+        PySparkException: it was something else, that whoever runs the query explains.
+        Py4JJavaError: the same, of a kind that PySpark has no class for.
     """
     try:
-        letters.select(*letter_columns("headers")).write.format("kafka").option(
-            "kafka.bootstrap.servers", settings.bootstrap_servers
-        ).option("kafka.acks", "all").option("topic", topic.name).option("includeHeaders", "true").save()
-    except PySparkException as error:
-        raise TransientError(
-            f"the Kafka broker at {settings.bootstrap_servers} doesn't take dead letters ({first_line(error)})"
-        ) from None
+        (
+            letters.select(*letter_columns("headers", F.col("kafka_offset"), F.col("sent_at")))
+            .write.format("kafka")
+            .option("kafka.bootstrap.servers", settings.bootstrap_servers)
+            .option("kafka.acks", "all")
+            .option("kafka.compression.type", LETTER_COMPRESSION)
+            .option("kafka.max.request.size", str(LARGEST_LETTER_BYTES))
+            # A client never waits for more room than there is: it refuses what is larger than all of it.
+            .option("kafka.buffer.memory", str(LARGEST_LETTER_BYTES))
+            .option("topic", topic.name)
+            .option("includeHeaders", "true")
+            .save()
+        )
+    except (PySparkException, Py4JJavaError) as error:
+        explained = explain_sending(str(error), servers=settings.bootstrap_servers, topic=topic.name)
+        if explained is None:
+            raise
+        if isinstance(explained, TransientError):
+            # A client that knew the topic waits for it, and then says no more than that it waited.
+            with closing(TopicAdmin(letters.sparkSession, settings)) as admin:
+                admin.require([topic])
+        raise explained from None
 
 
 def root_cause(error: Py4JJavaError) -> str:

@@ -11,6 +11,7 @@ from retail_streaming.errors import (
     DiskFullError,
     MessagesLostError,
     StreamingError,
+    TopicMissingError,
     TransientError,
     UnknownError,
     first_line,
@@ -19,8 +20,20 @@ from retail_streaming.errors import (
 # Kafka's client gives up after its own time-outs; these are its words for a broker that is away or just coming up.
 _BROKER_AWAY: Final = re.compile(
     r"org\.apache\.kafka\.common\.errors\.(Timeout|Disconnect|Network|CoordinatorNotAvailable|LeaderNotAvailable"
-    r"|NotLeaderOrFollower|NotController|BrokerNotAvailable|RetriableException)\w*"
-    r"|Failed to create new KafkaAdminClient|Timed out waiting for a node assignment"
+    r"|NotLeaderOrFollower|NotController|BrokerNotAvailable|NotEnoughReplicas|KafkaStorage|RetriableException)\w*"
+    r"|Failed to create new KafkaAdminClient|Failed to construct kafka producer"
+    r"|Timed out waiting for a node assignment"
+)
+# Spark says what a task said in the middle of a line.
+_KAFKA_SAYS: Final = re.compile(r"org\.apache\.kafka\.common\.errors\.(\w+.*)")
+# What a broker, or its client, says to messages that it will never take.
+_NO_TOPIC: Final = re.compile(r"org\.apache\.kafka\.common\.errors\.(UnknownTopicOrPartition|UnknownTopicId)\w*")
+_TOO_LARGE: Final = re.compile(r"org\.apache\.kafka\.common\.errors\.(RecordTooLarge|RecordBatchTooLarge)\w*")
+_NOT_ALLOWED: Final = re.compile(r"org\.apache\.kafka\.common\.errors\.\w*(Authorization|Authentication)\w*")
+_NEVER: Final = re.compile(
+    r"org\.apache\.kafka\.common\.errors\.(InvalidTopic|InvalidRecord|InvalidConfiguration|InvalidRequiredAcks"
+    r"|InvalidTimestamp|PolicyViolation|UnsupportedVersion|UnsupportedCompressionType|UnsupportedForMessageFormat"
+    r"|Serialization)\w*"
 )
 _DATA_LOSS: Final = re.compile(
     r"KAFKA_DATA_LOSS|failOnDataLoss|data may have been lost|OffsetOutOfRange|UnknownTopicOrPartition"
@@ -87,9 +100,45 @@ def explain(text: str, *, query: str, topic: str, checkpoint: str) -> StreamingE
         return error
     if _BROKER_AWAY.search(text):
         return TransientError(f"{query}: the Kafka broker is away")
+    return UnknownError(f"{query} failed ({_root(text)}): its checkpoint is {checkpoint}")
+
+
+def explain_sending(text: str, *, servers: str, topic: str) -> StreamingError | None:
+    """Return what it means that messages couldn't be sent; None where that isn't the broker's doing, or not known.
+
+    What will never be taken is told apart first: a client that waits for a topic that isn't there gives up with a
+    time-out, and only its cause says why.
+
+    Args:
+        text: the exception with its causes and stack.
+        servers: which broker.
+        topic: where to.
+    """
+    found = _KAFKA_SAYS.findall(text)
+    said = first_line(found[-1]) if found else _root(text)
+    if _NO_TOPIC.search(text):
+        return TopicMissingError(f"the broker at {servers} has no topic {topic}: run `retail topics apply`")
+    if _TOO_LARGE.search(text):
+        return StreamingError(
+            f"a message is too large for the topic {topic} of the broker at {servers} ({said}): run `retail "
+            "topics apply`, and if that changes nothing, raise the topic's max_message_kib in infra/kafka/topics.toml"
+        )
+    if _NOT_ALLOWED.search(text):
+        return StreamingError(
+            f"the broker at {servers} doesn't let this service write to the topic {topic} ({said}): allow it, "
+            "and start the service again"
+        )
+    if _NEVER.search(text):
+        return StreamingError(f"the broker at {servers} refuses messages to the topic {topic} ({said})")
+    if _BROKER_AWAY.search(text):
+        return TransientError(f"the Kafka broker at {servers} doesn't take messages to {topic} ({said})")
+    return None
+
+
+def _root(text: str) -> str:
+    """Return the innermost cause in one line."""
     causes = _JAVA_CAUSE.findall(text)
-    found = first_line(causes[-1] if causes else text, without=_NOISE)
-    return UnknownError(f"{query} failed ({found}): its checkpoint is {checkpoint}")
+    return first_line(causes[-1] if causes else text, without=_NOISE)
 
 
 def _of_checkpoint(text: str, query: str, checkpoint: str) -> CheckpointError | None:

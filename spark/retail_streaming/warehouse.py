@@ -17,6 +17,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error, OperationalError
 
+from retail_assets.contracts.warehouse_errors import clickhouse_code, failed_on_the_way
 from retail_streaming.errors import StreamingError, TransientError, first_line
 from retail_streaming.settings import StreamingSettings
 
@@ -174,8 +175,9 @@ class Warehouse:
             yield self._client
         except (Error, OSError) as error:
             self.close()
-            code = getattr(error, "code", None)
-            away = isinstance(error, OSError) or (isinstance(error, OperationalError) and code is None)
+            code = clickhouse_code(error)
+            unanswered = isinstance(error, OperationalError) and error.code is None
+            away = isinstance(error, OSError) or unanswered or failed_on_the_way(error)
             if away or code in TRANSIENT_CODES:
                 found = _REASON.search(str(error))
                 raise TransientError(

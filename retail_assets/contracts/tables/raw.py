@@ -45,7 +45,23 @@ ENVELOPE: Final = (
         "The message's headers byte for byte, where it is refused and has any; null in rows of earlier releases.",
         nullable=True,
     ),
+    Column(
+        "broker_offset",
+        INT64,
+        "The message's offset as the broker counts, where it is refused; null in rows of earlier releases.",
+        nullable=True,
+        minimum=0,
+    ),
+    Column(
+        "broker_time",
+        TIMESTAMP,
+        "Kafka's timestamp of the message, where it is refused; null in rows of earlier releases.",
+        nullable=True,
+    ),
 )
+
+#: What `raw/dead_letters` says in words of its own.
+_OF_REFUSED: Final = frozenset({"rejection", "raw_value", "raw_headers", "broker_offset", "broker_time"})
 
 
 def raw_table(topic: Topic) -> Table:
@@ -73,10 +89,23 @@ RAW_DEAD_LETTERS: Final = Table(
     name="dead_letters",
     grain=("kafka_topic", "kafka_partition", "kafka_offset"),
     columns=(
-        *(column for column in ENVELOPE if column.name not in {"rejection", "raw_value", "raw_headers"}),
+        *(column for column in ENVELOPE if column.name not in _OF_REFUSED),
         Column("rejection", STRING, "Why the contract refuses the message."),
         Column("raw_value", BINARY, "The message, byte for byte.", nullable=True),
         Column("raw_headers", HEADERS, "Its headers, byte for byte; null where it had none.", nullable=True),
+        Column(
+            "broker_offset",
+            INT64,
+            "Its offset as the broker counts, as in the letter's key; null in rows of earlier releases.",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "broker_time",
+            TIMESTAMP,
+            "Kafka's timestamp of it, as in the letter's key; null in rows of earlier releases.",
+            nullable=True,
+        ),
     ),
     description="Every refused message of every topic, once, with the reason; the same go to the `dead-letters` topic.",
 )

@@ -85,7 +85,8 @@ def test_bulk_rows_say_where_they_would_have_come_from(root: str, table: Table) 
     assert (rows["event_date"] == rows["occurred_at"].dt.date()).all()
     assert (rows["produced_at"] == rows["occurred_at"]).all()
     assert (rows["ingested_at"] > rows["occurred_at"]).all()
-    assert all(rows[name].null_count() == rows.height for name in ("rejection", "raw_value", "raw_headers"))
+    of_refused = ("rejection", "raw_value", "raw_headers", "broker_offset", "broker_time")
+    assert all(rows[name].null_count() == rows.height for name in of_refused)
     assert DeltaTable(f"{root}/{table.path}").metadata().partition_columns == ["event_date"]
 
 

@@ -11,10 +11,11 @@ from retail_streaming.errors import (
     DiskFullError,
     MessagesLostError,
     StreamingError,
+    TopicMissingError,
     TransientError,
     UnknownError,
 )
-from retail_streaming.failures import explain
+from retail_streaming.failures import explain, explain_sending
 from retail_streaming.patience import patiently
 from retail_streaming.settings import StreamingSettings
 from retail_streaming.warehouse import Target, Warehouse, version_epoch, version_of
@@ -191,6 +192,59 @@ def test_a_failure_is_one_line_that_says_what_to_do(text: str, kind: type[Stream
     assert "\n" not in str(error)
     with pytest.raises(kind, match=says):
         raise error
+
+
+def of_a_task(*causes: str) -> str:
+    """Return what Spark says of a task that couldn't send to Kafka, cut short."""
+    return "\n".join(
+        [
+            "Job aborted due to stage failure: Task 0 in stage 7.0 failed 1 times, most recent failure:",
+            *[
+                f"{'Caused by: ' if number else ''}org.apache.kafka.common.errors.{c}"
+                for number, c in enumerate(causes)
+            ],
+            "\tat org.apache.spark.sql.kafka010.KafkaRowWriter.checkForErrors(KafkaWriteTask.scala:127)",
+        ]
+    )
+
+
+WAITED = "TimeoutException: Topic dead-letters not present in metadata after 60000 ms."
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "says"),
+    [
+        (of_a_task(WAITED), TransientError, "the Kafka broker at b:1 doesn't take messages to dead-letters"),
+        (of_a_task("NotEnoughReplicasException: fewer in-sync replicas than required"), TransientError, "fewer"),
+        ("x.KafkaException: Failed to construct kafka producer\nat y", TransientError, "doesn't take messages"),
+        (
+            of_a_task(WAITED, "UnknownTopicOrPartitionException: This server does not host this topic-partition."),
+            TopicMissingError,
+            "no topic dead-letters: run `retail topics apply`",
+        ),
+        (
+            of_a_task("RecordTooLargeException: The request included a message larger than the server will accept."),
+            StreamingError,
+            "too large .* run `retail topics apply`, .*max_message_kib",
+        ),
+        (of_a_task("TopicAuthorizationException: Not authorized to access topics"), StreamingError, "allow it"),
+        (of_a_task("SaslAuthenticationException: Authentication failed"), StreamingError, "allow it"),
+        (of_a_task("InvalidRecordException: the record is corrupt"), StreamingError, "refuses messages"),
+    ],
+)
+def test_letters_that_the_broker_will_never_take_are_not_sent_again(
+    text: str, kind: type[StreamingError], says: str
+) -> None:
+    error = explain_sending(text, servers="b:1", topic="dead-letters")
+    assert type(error) is kind
+    assert "\n" not in str(error)
+    with pytest.raises(kind, match=says):
+        raise error
+
+
+def test_what_is_not_the_brokers_doing_is_left_to_whoever_runs_the_query() -> None:
+    for text in ("java.io.IOException: No space left on device", of_a_task("OutOfOrderSequenceException: x")):
+        assert explain_sending(text, servers="b:1", topic="t") is None
 
 
 def test_a_warehouse_that_is_away_is_a_passing_error_that_names_the_settings() -> None:
