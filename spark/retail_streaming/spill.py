@@ -81,6 +81,11 @@ class Spill:
         with self._lock:
             return sum(self._sizes.values())
 
+    def holds(self, query: str) -> bool:
+        """Return whether rows of a query wait, also those that the warehouse refuses."""
+        with self._lock:
+            return any(file.path.parent.name == query for file in self._sizes)
+
     def newest_version(self) -> int:
         """Return the highest version that waits; 0 for none."""
         with self._lock:
