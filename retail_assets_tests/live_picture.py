@@ -85,7 +85,7 @@ def expected(messages: pl.DataFrame) -> dict[str, Rows]:
             .agg(*last_of_till, pl.len(), *[(pl.col("kind") == kind).sum().alias(f"n_{kind}") for kind in kinds])
             .iter_rows()
         ),
-        "rt_pos_health": set(tills.group_by("store_id", "register_id").agg(last_of_till).iter_rows()),
+        "v_pos_health": set(tills.group_by("store_id", "register_id").agg(last_of_till).iter_rows()),
         "rt_dead_letters": set(
             _bad(messages)
             .group_by("topic", "value")
@@ -118,8 +118,8 @@ _SHOWN: Final = {
         "toUnixTimestamp64Milli(last_event_at), last_kind, events, price_overrides, no_sales, scan_errors, "
         "offline_events FROM rt_pos_hourly FINAL"
     ),
-    "rt_pos_health": (
-        "SELECT store_id, register_id, toUnixTimestamp64Milli(last_event_at), last_kind FROM rt_pos_health FINAL"
+    "v_pos_health": (
+        "SELECT store_id, register_id, toUnixTimestamp64Milli(last_event_at), last_kind FROM v_pos_health"
     ),
     "rt_dead_letters": (
         "SELECT kafka_topic, lower(hex(raw_value)), count() FROM rt_dead_letters FINAL GROUP BY kafka_topic, raw_value"

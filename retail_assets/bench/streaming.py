@@ -53,7 +53,7 @@ _WARM_UP_S: Final = 60
 _PROBES: Final = {
     "sales": ("rt_sales_velocity", "product_id"),
     "inventory": ("rt_inventory", "product_id"),
-    "tills": ("rt_pos_health", "register_id"),
+    "tills": ("rt_pos_hourly", "register_id"),
 }
 _STATE_ROWS: Final = (
     "SELECT sum(rows) FROM (SELECT argMax(state_rows, at) AS rows FROM rt_query_progress FINAL GROUP BY query)"

@@ -17,11 +17,14 @@ _ADDED: Final = re.compile(
 )
 _COMMENTED: Final = re.compile(r"COMMENT COLUMN (\w+) '((?:[^']|'')*)'")
 _TABLE: Final = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)\n\(.*?\n\)\n[^;]*?COMMENT '((?:[^']|'')*)';", re.DOTALL)
+_DROPPED: Final = re.compile(r"^DROP TABLE IF EXISTS (\w+)", re.MULTILINE)
 _VIEW: Final = re.compile(r"^CREATE OR REPLACE VIEW (\w+) AS\n(.*)", re.DOTALL | re.MULTILINE)
 _READ: Final = re.compile(r"\b(?:FROM|JOIN)\s+(\w+)")
 _SELECT: Final = re.compile(r"SELECT\n(.*?)\n(FROM .*)", re.DOTALL)
-#: `table AS t`, or a subquery of one table.
-_ALIAS: Final = re.compile(r"(?:FROM|JOIN) (?:(\w+)|\(SELECT [^()]*? FROM (\w+) FINAL\)) AS (\w+)")
+#: `table AS t`, or a subquery of one table: some of its rows as they are.
+_ALIAS: Final = re.compile(
+    r"(?:FROM|JOIN)\s+(?:(\w+)|\(\s*SELECT\s[^()]*?\sFROM (\w+) FINAL(?:\s(?:[^()]|\([^()]*\))*)?\)) AS (\w+)"
+)
 _SHOWN: Final = re.compile(r"(.+) AS (\w+)")
 _USED: Final = re.compile(r"\b([a-z])\.(\w+)")
 
@@ -68,10 +71,12 @@ def _altered(columns: list[tuple[str, str, str]], statement: str) -> list[tuple[
 
 
 def documented_tables(migrations: list[Migration] | None = None) -> dict[str, str]:
-    """Return the comment of each table."""
+    """Return the comment of each table that wasn't dropped afterwards."""
     found: dict[str, str] = {}
     for migration in migrations or read_migrations():
         found |= {name: comment.replace("''", "'") for name, comment in _TABLE.findall(migration.sql)}
+        for name in _DROPPED.findall(migration.sql):
+            found.pop(name, None)
     return found
 
 

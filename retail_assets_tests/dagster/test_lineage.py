@@ -32,6 +32,7 @@ LIVE_VIEWS = (
     "v_sales_velocity",
     "v_inventory_now",
     "v_pos_hourly",
+    "v_pos_health",
     "v_dead_letters",
 )
 IN_WAREHOUSE = {"marts", "real_time", "monitoring", "views"}
@@ -138,15 +139,17 @@ def test_the_live_views_hang_on_the_real_time_tables(specs: dict[str, dg.AssetSp
     clock = {"views/v_store_clock"}
     dimensions = {"marts/dim_store", "marts/dim_product"}
     assert {name: parents(specs[f"views/{name}"]) for name in LIVE_VIEWS} == {
-        "v_store_clock": {"real_time/rt_inventory", "real_time/rt_pos_health"},
+        "v_store_clock": {"real_time/rt_inventory", "real_time/rt_pos_hourly"},
         "v_recent_sales": {"real_time/rt_sales_velocity"} | clock,
         "v_sales_velocity": {"views/v_recent_sales"} | dimensions,
         "v_inventory_now": {"real_time/rt_inventory", "real_time/rt_stock_settled"} | dimensions,
         "v_pos_hourly": {"real_time/rt_pos_hourly", "marts/dim_store"},
+        "v_pos_health": {"real_time/rt_pos_hourly", "marts/dim_store"},
         "v_dead_letters": {"real_time/rt_dead_letters"},
     }
-    unexplained = lineage(specs["views/v_inventory_now"])["phantom_suspected"]
+    unexplained = lineage(specs["views/v_inventory_now"])["unexplained"]
     assert ("real_time/rt_inventory", "unexplained") in unexplained
+    assert lineage(specs["views/v_pos_health"])["last_kind"] == {("real_time/rt_pos_hourly", "last_kind")}
 
 
 def test_the_graph_leads_from_the_tills_baskets_to_the_views_that_people_read(specs: dict[str, dg.AssetSpec]) -> None:

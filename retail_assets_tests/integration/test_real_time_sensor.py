@@ -110,7 +110,6 @@ def test_ten_seconds_that_are_not_over_wait_and_a_word_that_is_said_again_counts
     _, observed = service.tick()
     assert {table: told["rows_written"] for table, told in observed.items()} == {
         "real_time/rt_pos_hourly": 7,
-        "real_time/rt_pos_health": 7,
     }
 
 

@@ -51,19 +51,26 @@ def _fetch_jars(settings: StreamingSettings) -> None:
     installation.fetch(settings.cache_dir, settings.java_home, settings.jar_groups, _say)
 
 
-def _begin_anew(settings: StreamingSettings, names: Sequence[str]) -> None:
+def _begin_anew(settings: StreamingSettings, names: Sequence[str], *, forget: bool) -> None:
     from retail_streaming.checkpoints import set_aside
     from retail_streaming.queries import QUERIES
 
     known = [query.name for query in QUERIES]
     if unknown := [name for name in names if name not in known]:
         raise SettingsError(f"there is no query {', '.join(unknown)}: the queries are {', '.join(known)}")
+    keeping = [query.name for query in QUERIES if not any(target.versioned for target in query.targets)]
+    if forget and (never := [name for name in names if name in keeping]):
+        raise SettingsError(
+            f"{', '.join(never)} can't forget: its rows don't say which start of the service wrote them"
+        )
     for name in names:
-        aside = set_aside(settings, name, datetime.now(UTC))
+        aside = set_aside(settings, name, datetime.now(UTC), forget=forget)
         if aside is None:
             _say(f"{name} has no checkpoint: it begins anew in any case")
         else:
             _say(f"{name} begins anew with the next start of the service; its checkpoint is now {aside}")
+        if forget:
+            _say(f"when {name} has read all that its topics have, it deletes the rows that these don't bring again")
 
 
 _COMMANDS = {
@@ -87,12 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = "set aside the checkpoints of queries while the service is stopped, so that they read from the start"
     anew = commands.add_parser("begin-anew", help=about, description=about)
     anew.add_argument("queries", nargs="+", metavar="QUERY", help="its name, as in the log")
+    about = "once they have read everything, delete the rows of their tables that the topics don't bring again"
+    anew.add_argument("--forget", action="store_true", help=about)
     parsed = parser.parse_args(arguments)
     logs.configure()
     logs.quiet_libraries()
     try:
         if parsed.command == "begin-anew":
-            _begin_anew(load_settings(), parsed.queries)
+            _begin_anew(load_settings(), parsed.queries, forget=parsed.forget)
         else:
             _COMMANDS[parsed.command][0](load_settings())
     except SettingsError as error:

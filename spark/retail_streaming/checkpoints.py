@@ -24,6 +24,8 @@ from retail_streaming.settings import StreamingSettings
 
 #: In the folder of a checkpoint, beside Spark's own files. It goes where these go.
 TOPICS_FILE: Final = "topics.json"
+#: Beside it, where rows that a fresh checkpoint doesn't bring again are to be deleted (`forgetting`).
+FORGET_FILE: Final = "forget.json"
 #: Spark's first file of a checkpoint.
 _SPARKS_FILE: Final = "metadata"
 _ENCODING: Final = "UTF-8"
@@ -156,8 +158,14 @@ class HadoopFolder:
         return self._jvm.org.apache.hadoop.fs.Path(f"{self._uri}/{name}")
 
 
-def set_aside(settings: StreamingSettings, query: str, now: datetime) -> str | None:
-    """Rename a query's checkpoint, so that the next start reads its topics from their start. Nothing is deleted.
+def set_aside(settings: StreamingSettings, query: str, now: datetime, *, forget: bool = False) -> str | None:
+    """Rename a query's checkpoint, so that the next start reads its topics from their start. Nothing is deleted here.
+
+    Args:
+        settings: say where checkpoints are.
+        query: its name.
+        now: goes into the new name.
+        forget: ask the next start to delete the rows that it doesn't bring again.
 
     Returns:
         Where it is now; None where there was none.
@@ -174,8 +182,23 @@ def set_aside(settings: StreamingSettings, query: str, now: datetime) -> str | N
     aside = folder.with_name(f"{folder.name}.set-aside-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
     try:
         folder.rename(aside)
+        was_there = True
     except FileNotFoundError:
-        return None
+        was_there = False
     except OSError as error:
         raise StreamingError(f"{folder} can't be renamed to {aside} ({error.strerror})") from None
-    return str(aside)
+    if forget:
+        _ask_to_forget(folder)
+    return str(aside) if was_there else None
+
+
+def _ask_to_forget(folder: Path) -> None:
+    unfinished = folder / f"{FORGET_FILE}.tmp"
+    try:
+        folder.mkdir(parents=True)
+        unfinished.write_text("{}", encoding=_ENCODING)
+        unfinished.replace(folder / FORGET_FILE)
+    except OSError as error:
+        raise StreamingError(
+            f"{folder / FORGET_FILE} can't be written ({error.strerror}): give the command again"
+        ) from None

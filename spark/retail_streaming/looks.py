@@ -96,7 +96,7 @@ _TILLS: Final = """
         toFloat64(dateDiff('minute', h.last_event_at, c.as_of)) AS observed, true AS begins,
         concat('Till ', h.register_id, ': nothing for ', toString(dateDiff('minute', h.last_event_at, c.as_of)),
                ' minutes, though it did not close') AS words
-    FROM (SELECT store_id, register_id, last_event_at, last_kind FROM rt_pos_health FINAL) AS h
+    FROM (SELECT store_id, register_id, last_event_at, last_kind FROM v_pos_health) AS h
     INNER JOIN v_store_clock AS c ON c.store_id = h.store_id
     WHERE h.last_kind NOT IN ('close', 'offline') AND dateDiff('minute', h.last_event_at, c.as_of) > {silent:Float64}
     UNION ALL
@@ -106,7 +106,7 @@ _TILLS: Final = """
         toFloat64(dateDiff('minute', h.last_event_at, c.as_of)), true,
         concat('Till ', h.register_id, ': offline for ', toString(dateDiff('minute', h.last_event_at, c.as_of)),
                ' minutes')
-    FROM (SELECT store_id, register_id, last_event_at, last_kind FROM rt_pos_health FINAL) AS h
+    FROM (SELECT store_id, register_id, last_event_at, last_kind FROM v_pos_health) AS h
     INNER JOIN v_store_clock AS c ON c.store_id = h.store_id
     WHERE h.last_kind = 'offline'
     UNION ALL
@@ -116,7 +116,7 @@ _TILLS: Final = """
         toFloat64(dateDiff('minute', any(c.as_of), any(n.newest))), true,
         concat('All tills: nothing for ', toString(dateDiff('minute', any(c.as_of), any(n.newest))),
                ' minutes, though ', toString(count()), ' did not close')
-    FROM (SELECT store_id, last_kind FROM rt_pos_health FINAL) AS h
+    FROM (SELECT store_id, last_kind FROM v_pos_health) AS h
     INNER JOIN v_store_clock AS c ON c.store_id = h.store_id
     CROSS JOIN (SELECT max(as_of) AS newest FROM v_store_clock) AS n
     WHERE h.last_kind != 'close' AND dateDiff('minute', c.as_of, n.newest) > {silent:Float64}
@@ -129,7 +129,21 @@ _TILLS: Final = """
                toString({overrides:Float64}), ' at most are usual')
     FROM (SELECT store_id, register_id, hour_start, price_overrides FROM rt_pos_hourly FINAL) AS h
     INNER JOIN v_store_clock AS c ON c.store_id = h.store_id
-    WHERE h.price_overrides > {overrides:Float64} AND h.hour_start > c.as_of - INTERVAL 1 HOUR
+    LEFT JOIN
+    (
+        SELECT
+            store_id, subject, groupArray(toDateTime(started_at, 'UTC')) AS hours,
+            toDateTime(maxIf(started_at, toUnixTimestamp(ended_at) = 0), 'UTC') AS lasting
+        FROM rt_anomaly FINAL WHERE kind = 'price_overrides' GROUP BY store_id, subject
+    ) AS k ON k.store_id = h.store_id AND k.subject = h.register_id
+    -- One hour of a till at a time, the oldest first, each an incident of its own: the running one while it runs, one
+    -- that is over when it has none yet; the next look ends that. The incident of another hour has to end before.
+    WHERE h.price_overrides > {overrides:Float64}
+        AND h.hour_start > c.as_of - INTERVAL 25 HOUR AND h.hour_start <= c.as_of
+        AND (h.hour_start > c.as_of - INTERVAL 1 HOUR OR NOT has(k.hours, h.hour_start))
+        AND (toUnixTimestamp(k.lasting) = 0 OR k.lasting = h.hour_start)
+    ORDER BY h.hour_start
+    LIMIT 1 BY h.store_id, h.register_id
 """
 
 _STOCK: Final = """

@@ -118,10 +118,7 @@ QUERIES: Final = (
         name="tills",
         topics=(POS_EVENTS,),
         plan=_of_events(POS_EVENTS, tills.hours_of_tills),
-        outputs=(
-            Output(Target("rt_pos_hourly", tills.POS_HOURLY, versioned=True)),
-            Output(Target("rt_pos_health", tills.POS_HEALTH, versioned=False), tills.last_events),
-        ),
+        outputs=(Output(Target("rt_pos_hourly", tills.POS_HOURLY, versioned=True)),),
         every_triggers=2,
     ),
     Query(

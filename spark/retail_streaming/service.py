@@ -7,7 +7,7 @@ of one that ends (`supervision`).
 import logging
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from threading import Event
@@ -25,8 +25,10 @@ from retail_streaming.background import keep_doing
 from retail_streaming.broker import TopicAdmin, read_topics, send_letters
 from retail_streaming.checkpoints import HadoopFolder, TopicsOfCheckpoint
 from retail_streaming.clock import ClockWatch
+from retail_streaming.ending import CUT_OFF_SECONDS, STOP_SECONDS, cut_off_unless, finish, within
 from retail_streaming.errors import MessagesLostError, StreamingError, UnknownError
 from retail_streaming.failures import explain
+from retail_streaming.forgetting import Forgetting
 from retail_streaming.health import Health
 from retail_streaming.http_server import HttpServer
 from retail_streaming.logs import log
@@ -44,8 +46,8 @@ from retail_streaming.warehouse import Warehouse, version_epoch
 from retail_streaming.writer import BatchWriter
 
 _LOOK_SECONDS: Final = 0.25
-#: How long a running batch may take to end after SIGTERM; then it is cut off, and written by the next start.
-_FINISH_SECONDS: Final = 30.0
+#: How long the last words may take: they are not worth waiting for a broker or a warehouse that is away.
+_LAST_WORDS_SECONDS: Final = 3.0
 
 
 class Service:
@@ -56,6 +58,7 @@ class Service:
         self._settings = settings
         self._queries = queries
         self._stopping = Event()
+        self._ended = Event()
         self._written = WrittenBatches()
         self._spill = Spill(settings.spill_dir, settings.stream_spill_max_mb)
         self._health = Health(self._spill)
@@ -63,6 +66,7 @@ class Service:
         self._progress_rows = ProgressRows()
         self._supervised: list[SupervisedQuery[StreamingQuery]] = []
         self._clock = ClockWatch()
+        self._forgetting = Forgetting(Warehouse(settings), self._spill.holds)
         self._signal = ""
 
     def run(self) -> None:
@@ -74,6 +78,7 @@ class Service:
         self._listen_to_signals()
         # Before Spark: a port that is taken should be said at once.
         server = self._serve()
+        cut_off_unless(self._ended, self._stopping, CUT_OFF_SECONDS)
         try:
             spark = session.start(self._settings)
             # Spark has put its own handler of SIGINT in place, which would cut off the batch.
@@ -92,6 +97,7 @@ class Service:
         finally:
             if server is not None:
                 server.close()
+            self._ended.set()
 
     def _serve(self) -> HttpServer | None:
         host, port = self._settings.stream_http_host, self._settings.stream_http_port
@@ -107,7 +113,7 @@ class Service:
         admin = TopicAdmin(spark, self._settings)
         at_once = self._settings.stream_at_once or spark.sparkContext.defaultParallelism
         turns = Turns(at_once, grace=self._settings.stream_trigger_seconds)
-        observers = (self._health, self._metrics, self._progress_rows)
+        observers = (self._health, self._metrics, self._progress_rows, self._forgetting)
         spark.streams.addListener(ProgressReports(self._written, observers))
         for query in self._queries:
             if self._stopping.is_set():
@@ -116,6 +122,20 @@ class Service:
             self._supervised.append(supervised)
             supervised.start(time.monotonic())
         log(logging.INFO, "service started", queries=[query.name for query in self._queries], epoch=epoch)
+        self._watch()
+        log(logging.INFO, "stopping", signal=self._signal)
+        self._health.stopping()
+        finish({one.name: one.stream for one in self._supervised if one.stream is not None})
+        within(_LAST_WORDS_SECONDS, {"broker": admin.close, "progress": self._write_last_progress})
+        if failures := self._failures():
+            raise StreamingError(f"some queries had failed: {failures}")
+
+    def _watch(self) -> None:
+        """Watch the queries and the clock until the service is told to stop.
+
+        Raises:
+            StreamingError: all queries have failed.
+        """
         while not self._stopping.wait(_LOOK_SECONDS):
             self._look_at_the_clock()
             for supervised in self._supervised:
@@ -123,15 +143,6 @@ class Service:
             self._health.turned()
             if all(supervised.state is State.FAILED for supervised in self._supervised):
                 raise StreamingError(f"all queries have failed: {self._failures()}")
-        log(logging.INFO, "stopping", signal=self._signal)
-        self._health.stopping()
-        for supervised in self._supervised:
-            if supervised.stream is not None:
-                self._finish(supervised.name, supervised.stream)
-        admin.close()
-        self._write_last_progress()
-        if failures := self._failures():
-            raise StreamingError(f"some queries had failed: {failures}")
 
     def _look_at_the_clock(self) -> None:
         set_by = self._clock.look()
@@ -156,6 +167,7 @@ class Service:
         keep_doing(
             "progress", lambda: self._progress_rows.write(for_progress.insert, datetime.now(UTC)), self._stopping
         )
+        keep_doing("forgetting", self._forgetting.turn, self._stopping)
         for_hours = Warehouse(self._settings)
         keep_doing("store clock", lambda: write_store_clock(for_hours), self._stopping)
         if self._settings.stream_look_seconds:
@@ -173,9 +185,13 @@ class Service:
     ) -> SupervisedQuery[StreamingQuery]:
         letters_to = query.letters_to
         checkpoint = self._settings.checkpoint_of(query.name)
-        topics = TopicsOfCheckpoint(
-            query.name, query.topics, checkpoint, HadoopFolder(spark, checkpoint), lambda: admin.ids(query.topics)
-        )
+        folder = HadoopFolder(spark, checkpoint)
+        topics = TopicsOfCheckpoint(query.name, query.topics, checkpoint, folder, lambda: admin.ids(query.topics))
+
+        def begin() -> None:
+            topics.begin()
+            self._forgetting.begin(query.name, query.targets, checkpoint, folder, epoch)
+
         writer = BatchWriter(
             query,
             Warehouse(self._settings),
@@ -192,7 +208,7 @@ class Service:
         )
         supervised = SupervisedQuery(
             query.name,
-            lambda: self._stream(spark, query, writer, topics),
+            lambda: self._stream(spark, query, writer, begin),
             lambda stream: self._why(query, writer, stream, topics),
             restarts=self._settings.stream_restarts,
             on_restart=lambda: self._metrics.restarted(query.name),
@@ -203,14 +219,14 @@ class Service:
         return supervised
 
     def _stream(
-        self, spark: SparkSession, query: Query, writer: BatchWriter, topics: TopicsOfCheckpoint
+        self, spark: SparkSession, query: Query, writer: BatchWriter, begin: Callable[[], None]
     ) -> StreamingQuery:
         writer.failure = None
         # Taken over by the query's own thread: jobs within a pool stand in line, pools take turns.
         spark.sparkContext.setLocalProperty("spark.scheduler.pool", query.name)
         pause_ms = round(self._settings.stream_trigger_seconds * 1000)
         try:
-            topics.begin()
+            begin()
             messages = read_topics(spark, self._settings, query.topics, every_triggers=query.every_triggers)
             return (
                 query.plan(messages, self._settings)
@@ -244,28 +260,18 @@ class Service:
         topics = ", ".join(topic.name for topic in query.topics)
         return explain(text, query=query.name, topic=topics, checkpoint=self._settings.checkpoint_of(query.name))
 
-    def _finish(self, name: str, stream: StreamingQuery) -> None:
-        """Let the running batch end, then stop the query.
-
-        A next batch that begins in between is cut off: it is in the checkpoint and is written by the next start.
-        """
-        before = _last_batch(stream)
-        deadline = time.monotonic() + _FINISH_SECONDS
-        while stream.isActive and stream.status["isTriggerActive"] and _last_batch(stream) == before:
-            if time.monotonic() > deadline:
-                log(logging.WARNING, "batch cut off", query=name, waited_seconds=_FINISH_SECONDS)
-                break
-            time.sleep(_LOOK_SECONDS)
-        stream.stop()
-        log(logging.INFO, "query stopped", query=name, batch=_last_batch(stream))
-
     def _end(self, spark: SparkSession) -> None:
-        try:
+        def end() -> None:
             for supervised in self._supervised:
                 if supervised.stream is not None:
                     supervised.stream.stop()
             spark.stop()
+
+        try:
+            hangs = within(STOP_SECONDS, {"Spark": end})
         except (Py4JError, ConnectionError):
+            hangs = ["Spark"]
+        if hangs:
             log(logging.WARNING, "Spark did not stop by itself")
 
     def _listen_to_signals(self) -> None:
@@ -276,12 +282,6 @@ class Service:
         # Nothing is logged in here: it may interrupt a line that is being written.
         self._signal = signal.Signals(number).name
         self._stopping.set()
-
-
-def _last_batch(stream: StreamingQuery) -> int:
-    """Return the number of the last batch that is over; -1 when there is none since the start."""
-    progress: Any = stream.lastProgress
-    return int(progress["batchId"]) if progress else -1
 
 
 def causes(stream: StreamingQuery) -> str:

@@ -86,6 +86,11 @@ class Spill:
         with self._lock:
             return any(file.path.parent.name == query for file in self._sizes.keys() - self._refused)
 
+    def holds(self, query: str) -> bool:
+        """Return whether rows of a query wait, also those that the warehouse refuses."""
+        with self._lock:
+            return any(file.path.parent.name == query for file in self._sizes)
+
     def newest_version(self) -> int:
         """Return the highest version that waits; 0 for none."""
         with self._lock:

@@ -1,4 +1,4 @@
-"""How the tills are: the last sign of life of each, and what each reported in an hour. Pure functions on frames.
+"""How the tills are: what each reported in an hour, and its last sign of life then. Pure functions on frames.
 
 Does not belong here: judging from silence that a till is down, or from many price overrides that something is wrong.
 """
@@ -22,8 +22,7 @@ COUNTED: Final = {
 _TILL: Final = (pa.field("store_id", pa.string()), pa.field("register_id", pa.string()))
 _LAST: Final = (pa.field("last_event_at", pa.timestamp("ms", tz="UTC")), pa.field("last_kind", pa.string()))
 
-#: What the tables hold, but for what the writer adds.
-POS_HEALTH: Final = pa.schema([*_TILL, *_LAST])
+#: What the table holds, but for what the writer adds.
 POS_HOURLY: Final = pa.schema(
     [
         *_TILL,
@@ -59,17 +58,4 @@ def hours_of_tills(accepted_events: DataFrame) -> DataFrame:
             "events",
             *COUNTED,
         )
-    )
-
-
-def last_events(hours: pa.Table) -> pa.Table:
-    """Return the newest of each register's hours: the columns of `POS_HEALTH`.
-
-    Between batches the warehouse keeps the newest by its time.
-    """
-    newest = hours.sort_by([("last_event_at", "descending")])
-    return (
-        newest.group_by(["store_id", "register_id"], use_threads=False)
-        .aggregate([("last_event_at", "first"), ("last_kind", "first")])
-        .rename_columns(["store_id", "register_id", "last_event_at", "last_kind"])
     )

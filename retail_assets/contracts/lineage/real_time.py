@@ -20,7 +20,7 @@ QUERY_PROGRESS: Final = "real_time/rt_query_progress"
 TABLES_OF_QUERIES: Final[dict[str, tuple[str, ...]]] = {
     "sales": ("real_time/rt_revenue_hourly", "real_time/rt_sales_velocity"),
     "inventory": ("real_time/rt_inventory",),
-    "tills": ("real_time/rt_pos_hourly", "real_time/rt_pos_health"),
+    "tills": ("real_time/rt_pos_hourly",),
     "dead_letters": ("real_time/rt_dead_letters",),
 }
 
@@ -77,12 +77,6 @@ _OF_QUERIES: Final[dict[str, Lineage]] = {
         **dict.fromkeys(_COUNTED, of(_TILLS, "kind")),
         **_OF_WRITER,
     },
-    "real_time/rt_pos_health": {
-        **_TILL,
-        "last_event_at": of(_TILLS, "occurred_at"),
-        "last_kind": of(_TILLS, "kind"),
-        "updated_at": (),
-    },
     "real_time/rt_dead_letters": dict.fromkeys(
         ("kafka_topic", "kafka_partition", "kafka_offset", "sent_at", "rejection", "raw_value", "updated_at"), ()
     ),
@@ -97,14 +91,14 @@ _OF_QUERIES: Final[dict[str, Lineage]] = {
 
 _SALES: Final = "real_time/rt_sales_velocity"
 _STOCK: Final = "real_time/rt_inventory"
-_HEALTH: Final = "real_time/rt_pos_health"
+_POS: Final = "real_time/rt_pos_hourly"
 _HOURS: Final = "real_time/rt_revenue_hourly"
 _PROFILE: Final = "real_time/rt_sales_profile"
 _RISK: Final = "real_time/rt_stockout_risk"
 _SETTLED: Final = "real_time/rt_stock_settled"
 _STORES: Final = "marts/dim_store"
 _PRODUCTS: Final = "marts/dim_product"
-_AS_OF: Final = (*of(_STOCK, "last_movement_at"), *of(_HEALTH, "last_event_at"))
+_AS_OF: Final = (*of(_STOCK, "last_movement_at"), *of(_POS, "last_event_at"))
 _EXPECTED: Final = (*of(_SALES, "units"), *of("marts/fact_forecast", "mean"))
 _PLACE: Final[Lineage] = {name: of(_STOCK, name) for name in ("store_id", "product_id")}
 
@@ -134,14 +128,13 @@ OF_LOOKS: Final[dict[str, Lineage]] = {
     },
     "real_time/rt_anomaly": {
         "kind": (),
-        "store_id": (*of(_SALES, "store_id"), *of(_HEALTH, "store_id"), *of(_STOCK, "store_id")),
-        "subject": (*of(_PROFILE, "category"), *of(_HEALTH, "register_id"), *of(_STOCK, "product_id")),
+        "store_id": (*of(_SALES, "store_id"), *of(_POS, "store_id"), *of(_STOCK, "store_id")),
+        "subject": (*of(_PROFILE, "category"), *of(_POS, "register_id"), *of(_STOCK, "product_id")),
         **dict.fromkeys(("started_at", "ended_at"), _AS_OF),
         **dict.fromkeys(("score", "expected"), of(_PROFILE, "units", "units_scale", "revenue", "revenue_scale")),
         "observed": (
             *of(_SALES, "units", "revenue"),
-            *of(_HEALTH, "last_event_at"),
-            *of("real_time/rt_pos_hourly", "price_overrides"),
+            *of(_POS, "last_event_at", "price_overrides"),
             *of(_STOCK, "on_hand"),
         ),
         "sentence": (*of(_STORES, "name"), *of(_PRODUCTS, "name", "category")),

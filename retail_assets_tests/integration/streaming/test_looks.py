@@ -87,7 +87,16 @@ class Shop:
         self.insert("rt_sales_velocity", ("S1", product, start, *figures, self.version, WRITTEN))
 
     def till(self, register: str, kind: str, at: datetime, store: str = "S1") -> None:
-        self.insert("rt_pos_health", (store, register, at, kind, WRITTEN))
+        self.version += 1
+        hour = at.replace(minute=0, second=0)
+        self.insert("rt_pos_hourly", (store, register, hour, at, kind, 1, 0, 0, 0, 0, self.version, WRITTEN))
+
+    def override(self, register: str, hour: datetime, times: int) -> None:
+        """Have prices changed by hand at a till in an hour, its last event being half past."""
+        self.version += 1
+        counts = (times, times, 0, 0, 0)
+        at = hour + 30 * MINUTE
+        self.insert("rt_pos_hourly", ("S1", register, hour, at, "price_override", *counts, self.version, WRITTEN))
 
     def earn(self, hour: datetime, revenue: int) -> None:
         self.version += 1
@@ -323,7 +332,7 @@ def test_a_store_that_opens_is_measured_by_the_hour_it_knows_and_imported_days_t
     (profile,) = shop.refresh("rt_sales_profile")
     assert (profile["weeks"], profile["units"]) == (5, 60)
     # The store opened at 12 by its clock, seven minutes ago: five are expected, and ten are nothing special.
-    shop.client.command("TRUNCATE TABLE retail.rt_pos_health")
+    shop.client.command("TRUNCATE TABLE retail.rt_pos_hourly")
     opened = NOW.replace(minute=0)
     shop.till("R1", "open", opened + 7 * MINUTE)
     shop.sell("milk", 10, opened)
@@ -400,7 +409,7 @@ def test_a_till_that_is_silent_or_offline_and_a_store_that_is_are_anomalies(shop
 
 def test_too_many_prices_changed_by_hand_and_stock_below_zero_are_anomalies(shop: Shop) -> None:
     hour = NOW.replace(minute=0)
-    shop.insert("rt_pos_hourly", ("S1", "R1", hour, NOW, "price_override", 20, 14, 0, 0, 0, 1, WRITTEN))
+    shop.override("R1", hour, 14)
     shop.stock("milk", -3, NOW - MINUTE)
     shop.look()
     assert [(row[0], *row[3:]) for row in shop.anomalies("price_overrides")] == [
@@ -418,3 +427,66 @@ def test_too_many_prices_changed_by_hand_and_stock_below_zero_are_anomalies(shop
     shop.look()
     incidents = [(row[1], row[2], row[4]) for row in shop.anomalies("negative_stock")]
     assert incidents == [(NOW - MINUTE, NOW + MINUTE, -9), (NOW + 2 * MINUTE, NEVER, -1)]
+
+
+def test_every_hour_with_too_many_prices_changed_by_hand_is_told_of_once_also_after_it_is_over(shop: Shop) -> None:
+    ten = NOW.replace(minute=0)
+    found = lambda: [(*row[:3], row[4]) for row in shop.anomalies("price_overrides")]  # noqa: E731
+
+    shop.override("R1", ten, 10)
+    shop.look()
+    assert found() == []
+    # The eleventh comes two seconds before eleven, and the next look after it.
+    shop.override("R1", ten, 11)
+    shop.till("R2", "heartbeat", ten + HOUR + MINUTE)
+    shop.look()
+    assert found() == [("R1", ten, NEVER, 11)]
+    over = ("R1", ten, ten + HOUR + MINUTE, 11)
+    for _ in range(3):
+        shop.look()
+        assert found() == [over], "it is over, and told of already"
+
+
+def test_hours_with_too_many_prices_changed_by_hand_are_incidents_of_their_own_one_after_another(shop: Shop) -> None:
+    ten = NOW.replace(minute=0)
+    found = lambda: [(*row[:3], row[4]) for row in shop.anomalies("price_overrides")]  # noqa: E731
+
+    shop.override("R1", ten - 26 * HOUR, 50)
+    shop.override("R1", ten, 12)
+    shop.look()
+    assert found() == [("R1", ten, NEVER, 12)], "a day ago is too long ago"
+    # No look for two hours; then one hour is over that was never looked at, and another runs.
+    shop.override("R1", ten + HOUR, 13)
+    shop.override("R1", ten + 2 * HOUR, 14)
+    shop.override("R2", ten + 2 * HOUR, 15)
+    now = ten + 2.5 * HOUR
+    for _ in range(6):
+        shop.look()
+    three = [("R1", ten, now, 12), ("R1", ten + HOUR, now, 13), ("R1", ten + 2 * HOUR, NEVER, 14)]
+    assert sorted(found()) == [*three, ("R2", ten + 2 * HOUR, NEVER, 15)]
+    # It gets worse while it runs, and ends with its hour.
+    shop.override("R1", ten + 2 * HOUR, 30)
+    shop.look()
+    assert sorted(found())[2] == ("R1", ten + 2 * HOUR, NEVER, 30)
+    shop.till("R3", "heartbeat", ten + 3 * HOUR)
+    shop.look()
+    shop.look()
+    assert [row[2] for row in sorted(found())] == [now, now, ten + 3 * HOUR, ten + 3 * HOUR]
+
+
+def test_a_till_that_was_once_ahead_falls_silent_like_the_others_and_its_store_keeps_its_time(shop: Shop) -> None:
+    shop.till("R2", "heartbeat", NOW - 6 * HOUR)
+    next_year = datetime.now(UTC).replace(microsecond=0) + timedelta(days=365)
+    shop.till("R2", "heartbeat", next_year)
+    shop.stock("milk", 5, next_year)
+    shop.look()
+    assert [row[:3] for row in shop.anomalies("till_silent")] == [("R2", NOW - 6 * HOUR, NEVER)]
+    clock = shop.client.query("SELECT store_id, as_of FROM retail.v_store_clock").result_rows
+    assert [(store, aware(as_of)) for store, as_of in clock] == [("S1", NOW)]
+
+
+def test_a_late_event_of_an_earlier_hour_is_not_the_tills_last_word(shop: Shop) -> None:
+    shop.till("R2", "offline", NOW)
+    shop.till("R2", "heartbeat", NOW - 2 * HOUR)
+    query = "SELECT last_event_at, last_kind FROM retail.v_pos_health WHERE register_id = 'R2'"
+    assert [(aware(at), kind) for at, kind in shop.client.query(query).result_rows] == [(NOW, "offline")]

@@ -1,12 +1,16 @@
 """The service on a real broker and a real warehouse: whatever happens to it, the figures are right in the end."""
 
+import os
 import random
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
+import psutil
 import pytest
 from clickhouse_connect.driver.client import Client
 
@@ -20,6 +24,7 @@ from retail_assets_tests.integration.streaming.conftest import (
     eventually,
     figures_of,
 )
+from retail_streaming.warehouse import version_of
 
 pytestmark = pytest.mark.integration
 
@@ -137,6 +142,67 @@ def test_dead_letters_that_are_more_than_a_batch_are_read_without_a_pause(
     batches = [line["rows_in"] for line in service.lines("batch") if line["query"] == "dead_letters"]
     assert max(batches) == 10
     assert sum(batches) == 100
+
+
+@pytest.mark.long
+def test_rows_that_a_wrong_clock_left_are_forgotten_when_a_query_begins_anew_to_forget(
+    warehouse: Client, till: Till, service: ServiceProcess
+) -> None:
+    sold = five_hours_of_sales(60)
+    till.sell(sold)
+    event = {"event_id": "E1", "store_id": "S001", "register_id": "R1", "kind": "offline"}
+    till.report([{**event, "occurred_at": int(NEWEST.timestamp() * 1000)}])
+    # What a run of the service left whose clock was ahead by 40 days.
+    ahead = datetime.now(UTC) + timedelta(days=40)
+    hour, version = ahead.replace(minute=0, second=0, microsecond=0), version_of(round(ahead.timestamp() * 1000), 3)
+    warehouse.insert("retail.rt_revenue_hourly", [("S009", hour, Decimal(1), Decimal(2), 1, version, ahead)])
+    warehouse.insert("retail.rt_pos_hourly", [("S001", "R9", hour, ahead, "heartbeat", 1, 0, 0, 0, 0, version, ahead)])
+    registers = "SELECT register_id, last_kind FROM retail.rt_pos_hourly FINAL ORDER BY register_id"
+
+    def rows() -> list[Any]:
+        return list(warehouse.query(registers).result_rows)
+
+    service.start()
+    eventually(rows, lambda found: found == [("R1", "offline"), ("R9", "heartbeat")], service.story)
+    eventually(lambda: len(shown(warehouse)), lambda count: count == len(figures_of(sold)) + 1, service.story)
+    assert service.end(signal.SIGTERM) == 0, service.story()
+
+    environment = {**os.environ, **service.environment}
+    command = [sys.executable, "-m", "retail_streaming", "begin-anew", "--forget", "sales", "tills"]
+    subprocess.run(command, env=environment, check=True, timeout=120)
+    for start in (2, 3):
+        service.start()
+        eventually(lambda: len(service.lines("service started")), start.__eq__, service.story)
+        forgotten = eventually(lambda: service.lines("rows forgotten"), lambda lines: len(lines) == 2, service.story)
+        wait_for(figures_of(sold), warehouse, service)
+        assert service.end(signal.SIGTERM) == 0, service.story()
+    assert {line["query"]: line["rows"] for line in forgotten} == {
+        "sales": {"rt_revenue_hourly": 1, "rt_sales_velocity": 0},
+        "tills": {"rt_pos_hourly": 1},
+    }
+    assert rows() == [("R1", "offline")]
+
+
+@pytest.mark.long
+def test_the_service_ends_when_it_is_told_to_though_spark_hangs(
+    warehouse: Client, till: Till, service: ServiceProcess
+) -> None:
+    till.sell(five_hours_of_sales(10))
+    service.start()
+    eventually(lambda: service.lines("batch"), bool, service.story)
+    assert service.process is not None
+    machines = psutil.Process(service.process.pid).children(recursive=True)
+    for machine in machines:
+        machine.suspend()
+    try:
+        # By now the loop that watches the queries waits for an answer.
+        time.sleep(3)
+        assert service.end(signal.SIGTERM) == 1
+    finally:
+        for machine in machines:
+            if machine.is_running():
+                machine.resume()
+    assert service.lines("service cut off")
 
 
 def test_check_says_what_is_there_and_a_missing_topic_is_one_line(

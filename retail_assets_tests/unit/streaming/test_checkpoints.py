@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from retail_assets.contracts.topics import POS_EVENTS, SALES_TRANSACTIONS
 from retail_streaming import logs
 from retail_streaming.__main__ import main
-from retail_streaming.checkpoints import TOPICS_FILE, HadoopFolder, TopicsOfCheckpoint, set_aside
+from retail_streaming.checkpoints import FORGET_FILE, TOPICS_FILE, HadoopFolder, TopicsOfCheckpoint, set_aside
 from retail_streaming.errors import CheckpointError, SettingsError, TopicRemadeError, TransientError
 from retail_streaming.settings import StreamingSettings
 
@@ -149,6 +149,20 @@ def test_a_checkpoint_is_set_aside_as_a_whole_and_nothing_is_deleted(tmp_path: P
     assert aside == str(tmp_path / "sales.set-aside-20260302T120000Z")
     assert (Path(aside) / "offsets").is_dir()
     assert not (tmp_path / "sales").exists()
+
+
+def test_a_checkpoint_that_is_set_aside_to_forget_says_so_in_the_fresh_one_alone(tmp_path: Path) -> None:
+    settings = StreamingSettings(stream_checkpoint_uri=tmp_path.as_uri())
+    assert set_aside(settings, "sales", NOW, forget=True) is None
+    assert [path.name for path in (tmp_path / "sales").iterdir()] == [FORGET_FILE]
+    assert json.loads((tmp_path / "sales" / FORGET_FILE).read_text()) == {}
+    assert set_aside(settings, "sales", NOW) is not None
+    assert not (tmp_path / "sales").exists(), "what is asked for last counts"
+
+
+def test_rows_without_a_version_cannot_be_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["begin-anew", "--forget", "dead_letters"]) == 2
+    assert "dead_letters can't forget" in capsys.readouterr().err
 
 
 def test_a_checkpoint_in_an_object_store_is_left_to_the_stores_own_tools() -> None:

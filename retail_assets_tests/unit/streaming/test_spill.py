@@ -195,6 +195,7 @@ def test_rows_that_the_warehouse_refuses_stay_and_that_is_said_once(
         with pytest.raises(StreamingError):
             spill.drain(warehouse.insert)
     assert spill.files == 1
+    assert (spill.holds("sales"), spill.holds("tills")) == (True, False)
     assert seen.messages.count("spilled rows refused") == 1
     assert not spill.active, "it answers, so the queries can write"
 
