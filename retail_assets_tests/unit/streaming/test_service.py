@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from threading import Event, Timer
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import pytest
@@ -104,8 +105,8 @@ def test_a_batch_may_end_before_its_query_is_stopped() -> None:
 def test_batches_that_do_not_end_are_cut_off_together_and_none_waits_for_another(
     seen: pytest.LogCaptureFixture,
 ) -> None:
-    never = Event()
-    hanging = FakeStream(busy=True, stop=lambda: never.wait(60) and None)
+    over = Event()
+    hanging = FakeStream(busy=True, stop=lambda: over.wait(60) and None)
     streams = {"tills": hanging, "inventory": FakeStream(busy=True), "sales": FakeStream()}
     # One after another, the second would wait for the first for a minute, and each have its own time.
     finish(streams, batch_seconds=1, stop_seconds=5)
@@ -118,6 +119,9 @@ def test_batches_that_do_not_end_are_cut_off_together_and_none_waits_for_another
         ("query stopped", "inventory"),
     ]
     assert said[-1] == ("query did not stop by itself", "tills")
+    over.set()
+    (thread,) = (one for one in enumerate_threads() if one.name == "end tills")
+    thread.join(60)
 
 
 def test_what_goes_wrong_with_one_is_said_after_the_others_have_ended() -> None:
