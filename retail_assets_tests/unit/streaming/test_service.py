@@ -105,12 +105,11 @@ def test_a_batch_may_end_before_its_query_is_stopped() -> None:
 def test_batches_that_do_not_end_are_cut_off_together_and_none_waits_for_another(
     seen: pytest.LogCaptureFixture,
 ) -> None:
-    over = Event()
-    hanging = FakeStream(busy=True, stop=lambda: over.wait(60) and None)
+    never = Event()
+    hanging = FakeStream(busy=True, stop=lambda: never.wait(60) and None)
     streams = {"tills": hanging, "inventory": FakeStream(busy=True), "sales": FakeStream()}
     # One after another, the second would wait for the first for a minute, and each have its own time.
     finish(streams, batch_seconds=1, stop_seconds=5)
-    never.set()
     said = [(record.getMessage(), vars(record)["fields"]["query"]) for record in seen.records]
     assert said[0] == ("query stopped", "sales")
     assert sorted(said[1:-1]) == [
@@ -119,7 +118,8 @@ def test_batches_that_do_not_end_are_cut_off_together_and_none_waits_for_another
         ("query stopped", "inventory"),
     ]
     assert said[-1] == ("query did not stop by itself", "tills")
-    over.set()
+    # What it says in the end belongs to this test.
+    never.set()
     (thread,) = (one for one in enumerate_threads() if one.name == "end tills")
     thread.join(60)
 
