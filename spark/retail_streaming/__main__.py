@@ -16,10 +16,12 @@ from retail_streaming.settings import StreamingSettings, load_settings
 
 
 def _run(settings: StreamingSettings) -> None:
+    from retail_streaming.checkpoints import alone
     from retail_streaming.service import Service
 
     try:
-        Service(settings).run()
+        with alone(settings):
+            Service(settings).run()
     except StreamingError as error:
         logs.log(logging.ERROR, "service failed", error=str(error))
         raise
@@ -52,7 +54,7 @@ def _fetch_jars(settings: StreamingSettings) -> None:
 
 
 def _begin_anew(settings: StreamingSettings, names: Sequence[str], *, forget: bool) -> None:
-    from retail_streaming.checkpoints import set_aside
+    from retail_streaming.checkpoints import alone, set_aside
     from retail_streaming.queries import QUERIES
 
     known = [query.name for query in QUERIES]
@@ -64,7 +66,8 @@ def _begin_anew(settings: StreamingSettings, names: Sequence[str], *, forget: bo
             f"{', '.join(never)} can't forget: its rows don't say which start of the service wrote them"
         )
     for name in names:
-        aside = set_aside(settings, name, datetime.now(UTC), forget=forget)
+        with alone(settings):
+            aside = set_aside(settings, name, datetime.now(UTC), forget=forget)
         if aside is None:
             _say(f"{name} has no checkpoint: it begins anew in any case")
         else:

@@ -1,15 +1,16 @@
-"""Checkpoints as a whole: which topics one was made from, and setting one aside.
+"""Checkpoints as a whole: which topics one was made from, who works on it, and setting one aside.
 
 Spark's checkpoint knows a topic by its name and its offsets alone. A topic that was deleted and made anew has the same
 name, and once it has grown past the old offsets the query would go on in its middle as if nothing had happened. So the
-topics' ids are kept beside Spark's own files. Does not belong here: what is in these (Spark's affair), and asking the
-broker for ids (`broker`).
+topics' ids are kept beside Spark's own files. One process at a time works on the checkpoints of a folder. Does not
+belong here: what is in these (Spark's affair), and asking the broker for ids (`broker`).
 """
 
+import fcntl
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -29,6 +30,8 @@ FORGET_FILE: Final = "forget.json"
 #: Spark's first file of a checkpoint.
 _SPARKS_FILE: Final = "metadata"
 _ENCODING: Final = "UTF-8"
+#: Beside the checkpoints.
+_LOCK_FILE: Final = "service.lock"
 
 
 class Folder(Protocol):
@@ -158,6 +161,37 @@ class HadoopFolder:
         return self._jvm.org.apache.hadoop.fs.Path(f"{self._uri}/{name}")
 
 
+@contextmanager
+def alone(settings: StreamingSettings) -> Iterator[None]:
+    """Keep other processes of this machine from the checkpoints meanwhile; in an object store nobody can.
+
+    Two services on one checkpoint take batches from each other until one fails; a checkpoint that is set aside under a
+    running service is written on, without its beginning. The lock goes with the process, however that ends.
+
+    Raises:
+        StreamingError: another one has them, or the folder can't be written to.
+    """
+    if settings.uses_s3:
+        yield
+        return
+    folder = _folder(settings.checkpoint_of("any")).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Not truncated: it may be somebody's.
+        lock = (folder / _LOCK_FILE).open("ab")
+    except OSError as error:
+        raise StreamingError(f"{folder} can't be written to ({error.strerror}): it is for the checkpoints") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StreamingError(
+                f"another retail-streaming works on the checkpoints in {folder}: end it first, or give this one a "
+                "folder of its own with RETAIL_STREAM_CHECKPOINT_URI"
+            ) from None
+        yield
+
+
 def set_aside(settings: StreamingSettings, query: str, now: datetime, *, forget: bool = False) -> str | None:
     """Rename a query's checkpoint, so that the next start reads its topics from their start. Nothing is deleted here.
 
@@ -177,8 +211,7 @@ def set_aside(settings: StreamingSettings, query: str, now: datetime, *, forget:
     uri = settings.checkpoint_of(query)
     if settings.uses_s3:
         raise SettingsError(f"{uri} is in an object store: move what is below it with the store's own tools")
-    # As Hadoop reads it: to the letter, percent signs too.
-    folder = Path(uri.removeprefix("file://"))
+    folder = _folder(uri)
     aside = folder.with_name(f"{folder.name}.set-aside-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
     try:
         folder.rename(aside)
@@ -190,6 +223,11 @@ def set_aside(settings: StreamingSettings, query: str, now: datetime, *, forget:
     if forget:
         _ask_to_forget(folder)
     return str(aside) if was_there else None
+
+
+def _folder(uri: str) -> Path:
+    # As Hadoop reads it: to the letter, percent signs too.
+    return Path(uri.removeprefix("file://"))
 
 
 def _ask_to_forget(folder: Path) -> None:

@@ -4,9 +4,12 @@ Settings that the platform has too bear the same names and defaults, so that one
 own begin with `RETAIL_STREAM_`. Does not belong here: what a setting does.
 """
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final, Self
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -14,6 +17,9 @@ from retail_streaming.errors import SettingsError
 from retail_streaming.installation import default_cache_dir, default_var_dir
 
 ENV_PREFIX: Final = "RETAIL_"
+#: Of names that begin so, every one is the service's own, or none.
+_OWN_PREFIX: Final = "RETAIL_STREAM_"
+_ENV_FILE: Final = ".env"
 _SECRET_WORDS: Final = ("PASSWORD", "SECRET")
 _PASSWORD: Final = "PASSWORD"  # noqa: S105 -- the end of a variable's name
 
@@ -25,7 +31,7 @@ class StreamingSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
-        env_file=".env",
+        env_file=_ENV_FILE,
         extra="ignore",
         frozen=True,
         validate_default=True,
@@ -51,7 +57,9 @@ class StreamingSettings(BaseSettings):
     s3_access_key: str = ""
     s3_secret_key: SecretStr = SecretStr("")
 
-    spark_master: str = "local[*]"
+    spark_master: str = Field(
+        default="local[*]", pattern=r"^(local(\[[\d*, ]+\])?|yarn|(spark|k8s)://\S+)$", description="where Spark runs"
+    )
     spark_driver_memory: str = Field(default="2g", pattern=r"^\d+[kmgt]$")
 
     stream_checkpoint_uri: str = Field(
@@ -60,7 +68,10 @@ class StreamingSettings(BaseSettings):
     stream_trigger_seconds: float = Field(default=1.0, ge=0.1, le=3600, description="least time from batch to batch")
     stream_max_offsets_per_trigger: int = Field(default=50_000, ge=1, description="cap of messages in one batch")
     stream_late_minutes: int = Field(
-        default=24 * 60, ge=1, description="how far behind the newest event one may be and still correct its hour"
+        default=24 * 60,
+        ge=1,
+        le=366 * 24 * 60,
+        description="how far behind the newest event one may be and still correct its hour",
     )
     stream_clock_skew_minutes: int = Field(
         default=15, ge=0, description="how far ahead of this machine's clock an event may be"
@@ -165,12 +176,26 @@ class StreamingSettings(BaseSettings):
             ) from None
 
 
+def _unknown_names() -> list[str]:
+    """Return a line for each name that begins like one of the service's own settings and is none."""
+    known = [ENV_PREFIX + name.upper() for name in StreamingSettings.model_fields]
+    lines = []
+    for name in sorted({name.upper() for name in (*os.environ, *dotenv_values(_ENV_FILE))}):
+        if name.startswith(_OWN_PREFIX) and name not in known:
+            near = get_close_matches(name, known, n=1)
+            lines.append(f"{name} is no setting" + (f": did you mean {near[0]}?" if near else ""))
+    return lines
+
+
 def load_settings() -> StreamingSettings:
     """Read and check the settings.
 
     Raises:
-        SettingsError: one line for each variable that is wrong.
+        SettingsError: one line for each variable that is wrong, or is none.
     """
+    unknown = _unknown_names()
+    if unknown:
+        raise SettingsError("\n".join(unknown))
     try:
         return StreamingSettings()
     except ValidationError as error:

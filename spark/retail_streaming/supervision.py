@@ -160,6 +160,7 @@ class SupervisedQuery(Generic[_Running]):
             "query failed",
             query=self.name,
             error=str(self.error),
-            reason=reason,
+            reason=None if self.error is None else self.error.reason,
+            given_up=reason,
             what_to_do="mend it and start the service again; the query goes on where it was, the others run meanwhile",
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event
+from typing import Final
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -21,13 +22,15 @@ from retail_streaming.spill import Spill
 from retail_streaming.turns import Turns
 from retail_streaming.warehouse import Warehouse, version_of
 
+#: An insert that takes longer is not in order.
+_SILENT_SECONDS: Final = 10.0
+
 
 class BatchWriter:
     """Writes the batches of one query; Spark calls it.
 
     Attributes:
         failure: why the last batch failed. Spark only passes on a text of it.
-        waiting: why the running batch is held up; None when it isn't.
     """
 
     def __init__(
@@ -75,7 +78,16 @@ class BatchWriter:
         self._send_letters = send_letters
         self._count_letters = count_letters
         self.failure: StreamingError | None = None
-        self.waiting: TransientError | None = None
+        self._waiting: TransientError | None = None
+        self._asked_at: float | None = None
+
+    @property
+    def waiting(self) -> TransientError | None:
+        """Why the running batch is held up; None when it isn't. A warehouse that hangs says nothing for a long time."""
+        asked_at = self._asked_at
+        if asked_at is not None and (silent := time.monotonic() - asked_at) > _SILENT_SECONDS:
+            return TransientError(f"the warehouse has not answered for {silent:.0f} seconds")
+        return self._waiting
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Write one batch.
@@ -106,7 +118,7 @@ class BatchWriter:
             if self._send_letters:
                 kept.unpersist()
             self._turns.over(name)
-            self.waiting = None
+            self._waiting = None
         if self._send_letters:
             self._count_letters(rows)
         waited = self._turns.wait(name, self._stopping, keeps=self._query.every_triggers == 1)
@@ -128,20 +140,23 @@ class BatchWriter:
         save = partial(self._spill.save, self._query.name, table, version, rows)
         if self._spill.active and save():
             return
+        self._asked_at = time.monotonic()
         try:
             self._warehouse.insert(table, rows)
         except TransientError:
             if time.monotonic() - begun >= self._spill_after and save():
                 return
             raise
+        finally:
+            self._asked_at = None
 
     def _patiently(self, attempt: Callable[[], None], what: str) -> None:
         def once() -> None:
             try:
                 attempt()
             except TransientError as error:
-                self.waiting = error
+                self._waiting = error
                 raise
-            self.waiting = None
+            self._waiting = None
 
         patiently(once, what=what, seconds=self._patience, stopping=self._stopping)

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +13,8 @@ from pyspark.sql import SparkSession
 from retail_assets.contracts.topics import POS_EVENTS, SALES_TRANSACTIONS
 from retail_streaming import logs
 from retail_streaming.__main__ import main
-from retail_streaming.checkpoints import FORGET_FILE, TOPICS_FILE, HadoopFolder, TopicsOfCheckpoint, set_aside
-from retail_streaming.errors import CheckpointError, SettingsError, TopicRemadeError, TransientError
+from retail_streaming.checkpoints import FORGET_FILE, TOPICS_FILE, HadoopFolder, TopicsOfCheckpoint, alone, set_aside
+from retail_streaming.errors import CheckpointError, SettingsError, StreamingError, TopicRemadeError, TransientError
 from retail_streaming.settings import StreamingSettings
 
 SALES, TILLS = SALES_TRANSACTIONS.name, POS_EVENTS.name
@@ -139,6 +141,31 @@ def test_a_file_in_a_checkpoints_folder_is_written_whole_and_read_back(spark: Sp
         folder.write(TOPICS_FILE, text)
         assert folder.read(TOPICS_FILE) == text
     assert [path.name for path in (tmp_path / "checkpoint").iterdir() if not path.name.startswith(".")] == [TOPICS_FILE]
+
+
+def test_checkpoints_are_one_process_s_at_a_time_until_that_ends_however(tmp_path: Path) -> None:
+    settings = StreamingSettings(var_dir=tmp_path)
+    holding = (
+        "from retail_streaming.settings import StreamingSettings; from retail_streaming.checkpoints import alone; "
+        f"hold = alone(StreamingSettings(var_dir={str(tmp_path)!r})); hold.__enter__(); print('held', flush=True); "
+        "import time; time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", holding], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        refused = f"another retail-streaming works on the checkpoints in {tmp_path / 'checkpoints'}: end it first"
+        with pytest.raises(StreamingError, match=refused), alone(settings):
+            pass
+        other.kill()
+    with alone(settings):
+        pass
+
+
+def test_a_folder_for_checkpoints_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    settings = StreamingSettings(stream_checkpoint_uri=(tmp_path / "file" / "checkpoints").as_uri())
+    with pytest.raises(StreamingError, match="can't be written to"), alone(settings):
+        pass
 
 
 def test_a_checkpoint_is_set_aside_as_a_whole_and_nothing_is_deleted(tmp_path: Path) -> None:

@@ -26,6 +26,13 @@ def test_what_the_platform_has_too_has_the_same_default(monkeypatch: pytest.Monk
         ("RETAIL_STREAM_CHECKPOINT_URI", "/data", "RETAIL_STREAM_CHECKPOINT_URI is '/data': should start with"),
         ("RETAIL_KAFKA_BOOTSTRAP_SERVERS", "broker", "RETAIL_KAFKA_BOOTSTRAP_SERVERS is 'broker': String should match"),
         ("RETAIL_CLICKHOUSE_PORT", "0", "RETAIL_CLICKHOUSE_PORT is '0'"),
+        ("RETAIL_SPARK_MASTER", "foo", "RETAIL_SPARK_MASTER is 'foo': String should match"),
+        ("RETAIL_STREAM_LATE_MINUTES", "99999999999", "RETAIL_STREAM_LATE_MINUTES is '99999999999': Input should be"),
+        (
+            "RETAIL_STREAM_LATE_MINUTE",
+            "3",
+            "RETAIL_STREAM_LATE_MINUTE is no setting: did you mean RETAIL_STREAM_LATE_MINUTES?",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_it_should_be(
@@ -40,6 +47,21 @@ def test_a_wrong_setting_is_named_with_what_it_should_be(
 def test_a_setting_of_the_platform_that_is_none_of_our_business_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETAIL_LAKE_URI", "nonsense")
     assert load_settings().jar_groups == ["spark"]
+
+
+def test_a_name_in_the_file_that_is_none_of_the_service_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("RETAIL_STREAM_RESTART=3\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="RETAIL_STREAM_RESTART is no setting"):
+        load_settings()
+
+
+@pytest.mark.parametrize("master", ["local", "local[2]", "local[*]", "local[2, 3]", "spark://host:7077", "yarn"])
+def test_spark_may_run_wherever_it_can(monkeypatch: pytest.MonkeyPatch, master: str) -> None:
+    monkeypatch.setenv("RETAIL_SPARK_MASTER", master)
+    assert load_settings().spark_master == master
 
 
 def test_checkpoints_lie_in_the_data_folder_unless_placed_elsewhere(tmp_path: Path) -> None:

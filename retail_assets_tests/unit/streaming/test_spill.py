@@ -315,6 +315,24 @@ def test_a_batch_that_waits_for_the_warehouse_leaves_its_turn_to_others(
     assert waited[0] < LONGEST_SECONDS / 2
 
 
+def test_a_warehouse_that_hangs_is_told_before_it_has_failed(
+    tmp_path: Path, warehouse: FakeWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    sales = writer(warehouse, Spill(tmp_path, 1))
+    assert sales.waiting is None
+
+    def insert(_table: str, _rows: pa.Table) -> None:
+        assert sales.waiting is None, "it has only just been asked"
+        monkeypatch.setattr("retail_streaming.writer._SILENT_SECONDS", -1)
+        said.append(str(sales.waiting))
+
+    warehouse.insert = insert  # type: ignore[method-assign]
+    write(sales, 1)
+    assert said == ["the warehouse has not answered for 0 seconds"]
+    assert sales.waiting is None
+
+
 def test_rows_are_written_before_a_query_waits_for_its_turn(tmp_path: Path, warehouse: FakeWarehouse) -> None:
     turns = Turns(1, grace=0)
     turns.begun("inventory")
