@@ -25,6 +25,7 @@ from clickhouse_connect.driver.client import Client
 from rich.console import Console
 
 from retail_assets.bench.apart import resident_mb
+from retail_assets.bench.jvm_memory import live_heap_mb
 from retail_assets.bench.processors import Processors
 from retail_assets.bench.report import describe_machine, publish
 from retail_assets.bench.streaming_load import load, load_process
@@ -58,6 +59,9 @@ _PROBES: Final = {
 _STATE_ROWS: Final = (
     "SELECT sum(rows) FROM (SELECT argMax(state_rows, at) AS rows FROM rt_query_progress FINAL GROUP BY query)"
 )
+
+#: Memory of the service at the end of a day: resident as it runs, heap in use after a collection, resident after it.
+_MEMORY: Final = ("resident_mb", "live_heap_mb", "collected_mb")
 
 
 @dataclass(frozen=True)
@@ -209,7 +213,8 @@ def _week(own: Settings, warehouse: Client, sizes: Sizes, console: Console) -> d
     """Stream a simulated week and look at state and memory at the end of each day.
 
     State is flat when its keys follow the messages of the last two days, since a watermark of a day forgets what is
-    older; memory, when it no longer grows from day to day once the JVM has taken its heap.
+    older; memory, when the heap in use after a collection, and what is resident then, no longer grow from day to day.
+    Before a collection the resident memory tells how much heap the JVM has taken, which is up to its limit.
     """
     last = date(2025, 11, 30)
     scenario = Scenario(last_date=last, stores=10, products=120, days=sizes.week_days + 8)
@@ -230,21 +235,36 @@ def _week(own: Settings, warehouse: Client, sizes: Sizes, console: Console) -> d
             keys = float(str(warehouse.command(_STATE_ROWS)))
             figures = {
                 "messages": float(read),
-                "resident_mb": round(resident_mb(psutil.Process(service.pid))),
                 "state_rows": keys,
                 "keys_per_message": round(keys / (read - ends[max(number - 1, 0)]), 2),
+                **_memory(service.pid),
             }
             console.print(
-                f"  day {number + 1}: {figures['messages']:,.0f} messages so far, "
-                f"{figures['resident_mb']:,.0f} MB, {keys:,.0f} keys in the state, "
-                f"{figures['keys_per_message']:.2f} per message of the last two days"
+                f"  day {number + 1}: {figures['messages']:,.0f} messages so far, {keys:,.0f} keys in the state, "
+                f"{figures['keys_per_message']:.2f} per message of the last two days; "
+                + ", ".join(f"{name} {figures[name]:,.0f} MB" for name in _MEMORY if name in figures)
             )
             days.append(figures)
     rows = int(str(warehouse.command("SELECT count() FROM rt_sales_velocity")))
-    later = [day["resident_mb"] for day in days[len(days) // 2 :]]
-    slope = float(np.polyfit(range(len(later)), later, 1)[0]) if len(later) > 1 else 0.0
-    console.print(f"  memory grew by {slope:.1f} MB a day in the later half")
-    return {"week": {"days": days, "velocity_rows": rows, "mb_per_day": round(slope, 1)}}
+    slopes = {name: slope for name in _MEMORY if (slope := _slope_of_later_half(days, name)) is not None}
+    for name, slope in slopes.items():
+        console.print(f"  {name}: {slope:+.1f} MB a day in the later half")
+    return {"week": {"days": days, "velocity_rows": rows, "mb_per_day": slopes}}
+
+
+def _memory(pid: int) -> dict[str, float]:
+    """Return what of `_MEMORY` can be told of a process, in megabytes."""
+    process = psutil.Process(pid)
+    resident = resident_mb(process)
+    heap = live_heap_mb(process)
+    after = {} if heap is None else {"live_heap_mb": round(heap), "collected_mb": round(resident_mb(process))}
+    return {"resident_mb": round(resident), **after}
+
+
+def _slope_of_later_half(days: list[dict[str, float]], name: str) -> float | None:
+    """Return by how much a figure grew from day to day; None when fewer than two days tell it."""
+    later = [day[name] for day in days[len(days) // 2 :] if name in day]
+    return round(float(np.polyfit(range(len(later)), later, 1)[0]), 1) if len(later) > 1 else None
 
 
 def _warm_up(own: Settings, service: Service, rate: int) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from threading import Event, Thread
 from typing import Any, Final, Protocol
 
+from retail_streaming import supervision
 from retail_streaming.logs import log
 
 #: How long the running batches may take to end; then they are cut off, and written by the next start.
@@ -22,23 +23,12 @@ CUT_OFF_SECONDS: Final = 45.0
 _LOOK_SECONDS: Final = 0.25
 
 
-class Stream(Protocol):
-    """What is asked of Spark's `StreamingQuery` here."""
-
-    @property
-    def isActive(self) -> bool:  # noqa: N802 -- Spark's name
-        """Whether it runs."""
-
-    @property
-    def status(self) -> Mapping[str, Any]:
-        """Whether a batch is on its way (`isTriggerActive`), among other things."""
+class Stream(supervision.Stream, Protocol):
+    """What is asked of Spark's `StreamingQuery` at the end, besides."""
 
     @property
     def lastProgress(self) -> Any:  # noqa: N802 -- Spark's name
         """The figures of the last batch that is over; None before that."""
-
-    def stop(self) -> None:
-        """End it."""
 
 
 def finish(
