@@ -59,7 +59,7 @@ docs: setup  ## Write the pages that follow from the code
 lock:  ## Resolve pyproject.toml into requirements.lock (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv: install it from your package manager" >&2; exit 1; }
 	@uv pip compile pyproject.toml --universal --python-version 3.11 --extra platform --extra local --extra dev \
-	  --extra s3 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+	  --extra s3 --extra rivals --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
 
 jars-lock: setup  ## Resolve jars.toml into jars.lock
 	@$(BIN)/python -m retail_local jars lock

@@ -38,6 +38,13 @@ def spark_config(settings: StreamingSettings) -> dict[str, str]:
         # A batch of one query must not wait for all tasks of another's.
         "spark.scheduler.mode": "FAIR",
         "spark.ui.showConsoleProgress": "false",
+        # What Spark remembers of past batches for its web UI, with their plans, whether the UI is there or not. By
+        # default that takes days to fill, and looks like a leak until then.
+        "spark.ui.retainedJobs": "50",
+        "spark.ui.retainedStages": "50",
+        "spark.ui.retainedTasks": "500",
+        "spark.ui.dagGraph.retainedRootRDDs": "50",
+        "spark.sql.ui.retainedExecutions": "50",
         # As many as the parts of the state: a query with state can't change it later.
         "spark.sql.shuffle.partitions": str(settings.stream_state_partitions),
         # State on the disk rather than in the heap, and only its changes written per batch.
