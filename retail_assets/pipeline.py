@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import polars as pl
 
-from retail_assets.assets.models import TrainingConfig
 from retail_assets.contracts.jobs import DAILY_ETL, FEATURE_ENGINEERING, HOUSEKEEPING, MODEL_TRAINING
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
@@ -21,13 +20,15 @@ from retail_assets.contracts.tables import (
     REFERENCE_STORES,
     Table,
 )
+from retail_assets.domain.recipe import Recipe
 from retail_assets.domain.trading import with_business_date
 from retail_assets.io_managers.delta import row_counts
 from retail_assets.resources.lake import LakeResource
 from retail_assets.runs import DagsterApi, RunResult, StepResult, partition_tags
 
-#: Days of features that are of use: what training asks for by default, and a week. Earlier ones would serve nobody.
-FEATURE_DAYS: Final = timedelta(days=TrainingConfig().training_days + 7)
+#: Days of features that are of use: what training asks for by default, before the weeks that it is judged on. Earlier
+#: ones would serve nobody.
+FEATURE_DAYS: Final = timedelta(days=Recipe().training_days + 7 * (1 + Recipe().judged_origins))
 
 
 class NothingToRunError(Exception):

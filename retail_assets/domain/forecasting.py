@@ -31,6 +31,7 @@ __all__ = [
     "ErrorModel",
     "add_quantiles",
     "bias",
+    "complete_forecasts",
     "enough_history",
     "fit_error_model",
     "known_fallback",
@@ -360,6 +361,32 @@ def known_fallback(
         )
         .sort("run_date", *SERIES, "horizon")
     )
+
+
+def complete_forecasts(
+    asked: pl.DataFrame, daily_sales: pl.DataFrame, products: pl.DataFrame, error_model: ErrorModel, method: str
+) -> pl.DataFrame:
+    """Return forecasts of all series that were asked for: the model's, the fallback's where it knows too little.
+
+    Args:
+        asked: one row per series, origin and horizon: store_id, product_id, run_date, target_date, horizon, mean (what
+            the model says), days_on_sale, demand_mean_28.
+        daily_sales: `core/daily_sales` of their stores, of the 28 days up to each origin.
+        products: `reference/products`.
+        error_model: of the model.
+        method: the model's name.
+
+    Returns:
+        The grain of `asked`, mean, method (`known_fallback`'s where that made the row) and a column for each quantile.
+    """
+    model = asked.filter(enough_history()).select(*_GRAIN, "mean", method=pl.lit(method))
+    others = asked.filter(~enough_history()).select(*SERIES, "run_date").unique()
+    horizons = asked["horizon"].unique().sort().to_list()
+    fallbacks = [
+        known_fallback(of_origin, daily_sales, products, [origin], horizons).select(model.columns)
+        for (origin,), of_origin in others.partition_by("run_date", as_dict=True).items()
+    ]
+    return add_quantiles(pl.concat([model, *fallbacks]), error_model).sort("run_date", *SERIES, "horizon")
 
 
 def _pair(
