@@ -120,6 +120,27 @@ def days_for(job: str, lake: LakeResource, yesterday: date, own_zone: str) -> Da
     return Days(days.last, days.last)
 
 
+def daily_sales_missing(lake: LakeResource, yesterday: date, own_zone: str) -> bool:
+    """Return whether the lake has events or imported sales of days after its last daily sales.
+
+    Args:
+        lake: the tenant's.
+        yesterday: the newest day that is over.
+        own_zone: time zone of stores that the master data lack.
+
+    Raises:
+        NothingToRunError: the lake holds neither daily sales nor anything that they could be made of.
+    """
+    made = _days_of(lake, CORE_DAILY_SALES)
+    try:
+        there = days_for(DAILY_ETL, lake, yesterday, own_zone)
+    except NothingToRunError:
+        if made is None:
+            raise
+        return False
+    return made is None or (there is not None and made.last < there.last)
+
+
 def run_jobs(
     api: DagsterApi,
     jobs: Sequence[str],

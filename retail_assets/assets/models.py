@@ -37,7 +37,8 @@ from retail_assets.domain.recipe import Recipe
 from retail_assets.io_managers.delta import read_table, row_counts
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
-from retail_assets.training.procedure import TooLittleHistoryError, origins_needed, train_and_judge
+from retail_assets.training.errors import TooLittleHistoryError
+from retail_assets.training.procedure import origins_needed, train_and_judge
 from retail_assets.training.rows import supervised_rows
 
 

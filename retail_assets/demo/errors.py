@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from retail_assets.backtest.errors import BacktestError
 from retail_assets.bench.errors import BenchError
 from retail_assets.imports.errors import ImportRefusedError
 from retail_assets.pipeline import NothingToRunError
@@ -20,6 +21,7 @@ from retail_assets.simulator.scenario import ScenarioError
 from retail_assets.simulator.stock.stock_state import StateError
 from retail_assets.simulator.tills.day_producer import ProducerError
 from retail_assets.simulator.tills.wire import ContractError
+from retail_assets.training.errors import TooLittleHistoryError
 
 
 class DemoError(Exception):
@@ -27,6 +29,7 @@ class DemoError(Exception):
 
 
 EXPLAINED: Final = (
+    BacktestError,
     BenchError,
     BrokerError,
     ConcurrentIngestError,
@@ -43,6 +46,7 @@ EXPLAINED: Final = (
     RunFailedError,
     ScenarioError,
     StateError,
+    TooLittleHistoryError,
     TopicChangeError,
     TopicFileError,
     TopicResetError,

@@ -13,14 +13,11 @@ from pyspark.sql import functions as F
 
 from retail_assets.domain.errors import ErrorModel, fit_error_model
 from retail_assets.domain.recipe import Recipe
+from retail_assets.training.errors import TooLittleHistoryError
 from retail_assets.training.trees import fit, predict_mean
 
 #: What a forecast of a judged origin holds, one row per series, origin and horizon.
 JUDGED: Final = ("store_id", "product_id", "run_date", "target_date", "horizon", "mean", "actual", "actual_units")
-
-
-class TooLittleHistoryError(Exception):
-    """There are no days to learn from before the weeks that a model is judged on."""
 
 
 @dataclass(frozen=True)
