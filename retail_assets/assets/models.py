@@ -27,11 +27,10 @@ from retail_assets.contracts.tables import (
     REFERENCE_PROMOTIONS,
     REFERENCE_STORES,
 )
+from retail_assets.domain.accuracy import bias, wape
 from retail_assets.domain.forecasting import (
     FORECAST_INPUTS,
-    bias,
     seasonal_naive,
-    wape,
 )
 from retail_assets.domain.recipe import Recipe
 from retail_assets.io_managers.delta import read_table, row_counts

@@ -16,11 +16,11 @@ from typing import Any, Final
 import polars as pl
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
-from retail_assets.backtest.rivals import gbt_forecasts, rival_forecasts, sampled_series
-from retail_assets.domain.accuracy import abc_classes, demand_classes, naive_scales, report
 
 from retail_assets.backtest.errors import BacktestError
+from retail_assets.backtest.rivals import gbt_forecasts, rival_forecasts, sampled_series
 from retail_assets.contracts.tables import CORE_DAILY_SALES, QUANTILES
+from retail_assets.domain.accuracy import abc_classes, demand_classes, naive_scales, report
 from retail_assets.domain.demand import uncensored_demand
 from retail_assets.domain.errors import add_quantiles, fit_error_model
 from retail_assets.domain.forecasting import complete_forecasts, mean_28, seasonal_naive
@@ -53,7 +53,16 @@ COLUMNS: Final = (
 )
 _SOLD: Final = ("store_id", "product_id", "business_date", "units", "stockout_hours", "open_hours")
 _KEYS: Final = ("origin", "target_date", "horizon", "store_id", "product_id")
-_ASKED: Final = ("store_id", "product_id", "run_date", "target_date", "horizon", "mean", "days_on_sale", "demand_mean_28")
+_ASKED: Final = (
+    "store_id",
+    "product_id",
+    "run_date",
+    "target_date",
+    "horizon",
+    "mean",
+    "days_on_sale",
+    "demand_mean_28",
+)
 _SLOW_SELLERS: Final = ("intermittent", "lumpy")
 
 

@@ -1,15 +1,14 @@
-"""What a demand forecast is made from, what it is measured against, and by what.
+"""What a demand forecast is made from, and what it is measured against.
 
-Belongs here: model inputs, naive rivals, fallbacks, accuracy measures. Does not belong here: the model itself, which is
-trained where the data is, and the distribution of its errors (`errors`, offered here by name as well).
+Belongs here: model inputs, naive rivals, fallbacks. Does not belong here: the model itself, which is trained where the
+data is, the distribution of its errors (`errors`, offered here by name as well), and how well it came true
+(`accuracy`).
 """
 
 import math
 from datetime import date
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from retail_assets.contracts.tables import (
@@ -30,7 +29,6 @@ __all__ = [
     "FORECAST_INPUTS",
     "ErrorModel",
     "add_quantiles",
-    "bias",
     "complete_forecasts",
     "enough_history",
     "fit_error_model",
@@ -38,7 +36,6 @@ __all__ = [
     "mean_28",
     "seasonal_naive",
     "supervised_frame",
-    "wape",
 ]
 
 _WEEK: Final = 7
@@ -413,55 +410,3 @@ def complete_forecasts(
         for (origin,), of_origin in others.partition_by("run_date", as_dict=True).items()
     ]
     return add_quantiles(pl.concat([model, *fallbacks]), error_model).sort("run_date", *SERIES, "horizon")
-
-
-def _pair(
-    actual: pl.Series | npt.ArrayLike, forecast: pl.Series | npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    left, right = (
-        (values.cast(pl.Float64).to_numpy() if isinstance(values, pl.Series) else np.asarray(values, dtype=np.float64))
-        for values in (actual, forecast)
-    )
-    if left.shape != right.shape:
-        raise ValueError(f"{left.shape} actual values, {right.shape} forecasts")
-    if not (np.isfinite(left).all() and np.isfinite(right).all()):
-        raise ValueError("an accuracy over values that are not known means nothing: leave those rows out first")
-    return left, right
-
-
-def wape(actual: pl.Series | npt.ArrayLike, forecast: pl.Series | npt.ArrayLike) -> float:
-    """Return the weighted absolute percentage error: sum of absolute errors over sum of actual demand.
-
-    A share, not per cent: 0.2 is 20 %. "Accuracy" is 1 less this. It depends on the grain: say the grain with it.
-
-    Args:
-        actual: demand, units.
-        forecast: the same days and series, units.
-
-    Returns:
-        The share; NaN where nothing was demanded in all, since no error can be put in relation to it.
-
-    Raises:
-        ValueError: different lengths, or a value that is null, NaN or infinite.
-    """
-    left, right = _pair(actual, forecast)
-    total = float(np.abs(left).sum())
-    return float(np.abs(left - right).sum()) / total if total > 0 else math.nan
-
-
-def bias(actual: pl.Series | npt.ArrayLike, forecast: pl.Series | npt.ArrayLike) -> float:
-    """Return the sum of forecast less actual over the sum of actual demand: positive where too much is forecast.
-
-    Args:
-        actual: demand, units.
-        forecast: the same days and series, units.
-
-    Returns:
-        The share; NaN where nothing was demanded in all.
-
-    Raises:
-        ValueError: different lengths, or a value that is null, NaN or infinite.
-    """
-    left, right = _pair(actual, forecast)
-    total = float(np.abs(left).sum())
-    return float((right - left).sum()) / total if total > 0 else math.nan

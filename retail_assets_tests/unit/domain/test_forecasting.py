@@ -1,4 +1,4 @@
-"""Model inputs without leakage, naive rivals, fallbacks, accuracy."""
+"""Model inputs without leakage, naive rivals, fallbacks."""
 
 import math
 from datetime import date, timedelta
@@ -17,13 +17,11 @@ from retail_assets.contracts.types import polars_schema
 from retail_assets.domain.features import demand_features
 from retail_assets.domain.forecasting import (
     FORECAST_INPUTS,
-    bias,
     enough_history,
     known_fallback,
     mean_28,
     seasonal_naive,
     supervised_frame,
-    wape,
 )
 from retail_assets.domain.surroundings import surroundings
 
@@ -214,22 +212,3 @@ def test_a_young_series_or_one_of_which_nothing_is_known_has_not_enough_history(
         {"days_on_sale": [3.0, 50.0, 50.0, 50.0], "demand_mean_28": [1.0, 1.0, None, math.nan]}
     ).select(enough_history())
     assert frame.to_series().to_list() == [False, True, False, False]
-
-
-def test_wape_and_bias_are_shares_of_actual_demand():
-    actual, forecast = pl.Series([10.0, 0.0, 10.0]), pl.Series([8.0, 1.0, 14.0])
-    assert wape(actual, forecast) == pytest.approx(7 / 20)
-    assert bias(actual, forecast) == pytest.approx(3 / 20)
-    assert wape([5, 5], [5, 5]) == 0.0
-
-
-def test_without_any_demand_accuracy_is_not_a_number():
-    assert math.isnan(wape([0.0], [1.0]))
-    assert math.isnan(bias([], []))
-
-
-@pytest.mark.parametrize("values", [pl.Series([1.0, None]), [1.0, math.nan], [1.0]])
-def test_accuracy_over_what_is_not_known_is_refused(values: Any):
-    for measure in (wape, bias):
-        with pytest.raises(ValueError, match=r"not known|forecasts"):
-            measure(pl.Series([1.0, 2.0]), values)
