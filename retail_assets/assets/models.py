@@ -5,9 +5,9 @@ Does not belong here: how (`training`), and what the inputs are (`domain.forecas
 
 import hashlib
 import json
+import math
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -36,7 +36,6 @@ from retail_assets.domain.recipe import Recipe
 from retail_assets.io_managers.delta import read_table, row_counts
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
-from retail_assets.training.errors import TooLittleHistoryError
 from retail_assets.training.procedure import origins_needed, train_and_judge
 from retail_assets.training.rows import supervised_rows
 
@@ -110,29 +109,19 @@ def demand_forecast(
     ).persist(StorageLevel.MEMORY_AND_DISK)
     try:
         trained = train_and_judge(rows, last, recipe, horizon)
-    except TooLittleHistoryError as error:
-        raise dg.Failure(f"the features hold {first} to {last}, and {error}") from error
     finally:
         rows.unpersist()
-    backtest = _beside_naive(session, lake, trained.judged)
-    context.log.info("judged on %d origins, %d forecasts", backtest["run_date"].n_unique(), backtest.height)
-
-    known = backtest.filter(pl.col("seasonal_naive").is_not_null() & pl.col("actual_units").is_not_null())
-    scores: dict[str, Any] = {
-        "wape": wape(known["actual_units"], known["mean"]),
-        "wape_seasonal_naive": wape(known["actual_units"], known["seasonal_naive"]),
-        "bias": bias(known["actual_units"], known["mean"]),
-    }
+    scores = _scores(session, lake, trained.judged)
+    origins = trained.judged["run_date"].unique().sort().to_list()
+    if not trained.trees:
+        context.log.warning("there is too little history for a model: every series gets the mean of its last weeks")
     context.add_output_metadata(
         {
             "trained_through": str(last),
             "training_rows": trained.training_rows,
-            "backtest_origins": dg.MetadataValue.json(
-                [str(origin) for origin in backtest["run_date"].unique().sort().to_list()]
-            ),
+            "backtest_origins": dg.MetadataValue.json([str(origin) for origin in origins]),
             "recipe": dg.MetadataValue.json(json.loads(recipe.to_json())),
-            **scores,
-            "wape_vs_seasonal_naive": scores["wape"] / scores["wape_seasonal_naive"],
+            **{name: value for name, value in scores.items() if value is not None},
         }
     )
     return pl.DataFrame(
@@ -140,8 +129,8 @@ def demand_forecast(
             "model_version": [f"{last}-{hashlib.sha256(trained.trees).hexdigest()[:8]}"],
             "trained_through": [last],
             "training_rows": [trained.training_rows],
-            "backtest_origins": [backtest["run_date"].n_unique()],
-            **{name: [value] for name, value in scores.items()},
+            "backtest_origins": [len(origins)],
+            **{name: pl.Series([value], dtype=pl.Float64) for name, value in scores.items()},
             "inputs": [json.dumps(list(FORECAST_INPUTS))],
             "error_model": [trained.errors.to_json()],
             "booster": [trained.trees],
@@ -173,8 +162,14 @@ def feature_dates(lake: LakeResource) -> tuple[date, date]:
     return date.fromisoformat(kept[0]), date.fromisoformat(kept[-1])
 
 
-def _beside_naive(session: SparkSession, lake: LakeResource, judged: pl.DataFrame) -> pl.DataFrame:
-    """Put the seasonal naive forecast beside the model's."""
+def _scores(session: SparkSession, lake: LakeResource, judged: pl.DataFrame) -> dict[str, float | None]:
+    """Return how far judged forecasts were off, beside the seasonal naive forecast of the same rows.
+
+    Null where nothing was judged, or nothing demanded.
+    """
+    names = ("wape", "wape_seasonal_naive", "bias")
+    if judged.is_empty():
+        return dict.fromkeys(names)
     origins = judged["run_date"].unique().sort().to_list()
     horizons = judged["horizon"].unique().sort().to_list()
     daily = (
@@ -183,11 +178,13 @@ def _beside_naive(session: SparkSession, lake: LakeResource, judged: pl.DataFram
         .select("store_id", "product_id", "business_date", "units", "stockout_hours", "open_hours")
     )
     naive = seasonal_naive(pl.DataFrame(daily.toArrow()), origins, horizons)
-    return judged.join(
-        naive.select("store_id", "product_id", "run_date", "horizon", pl.col("mean").alias("seasonal_naive")),
+    known = judged.join(
+        naive.select("store_id", "product_id", "run_date", "horizon", seasonal_naive="mean"),
         on=["store_id", "product_id", "run_date", "horizon"],
-        how="left",
-    )
+    ).filter(pl.col("actual_units").is_not_null())
+    actual = known["actual_units"]
+    figures = (wape(actual, known["mean"]), wape(actual, known["seasonal_naive"]), bias(actual, known["mean"]))
+    return {name: value if math.isfinite(value) else None for name, value in zip(names, figures, strict=True)}
 
 
 def model_assets() -> list[dg.AssetsDefinition]:

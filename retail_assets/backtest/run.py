@@ -53,16 +53,7 @@ COLUMNS: Final = (
 )
 _SOLD: Final = ("store_id", "product_id", "business_date", "units", "stockout_hours", "open_hours")
 _KEYS: Final = ("origin", "target_date", "horizon", "store_id", "product_id")
-_ASKED: Final = (
-    "store_id",
-    "product_id",
-    "run_date",
-    "target_date",
-    "horizon",
-    "mean",
-    "days_on_sale",
-    "demand_mean_28",
-)
+_ASKED: Final = (*_KEYS[1:], "run_date", "mean", "days_on_sale", "demand_mean_28")
 _SLOW_SELLERS: Final = ("intermittent", "lumpy")
 
 
@@ -119,7 +110,6 @@ def run_backtest(
 
     Raises:
         BacktestError: there are no daily sales, or too few.
-        TooLittleHistoryError: there is nothing before the judged weeks.
     """
     session = spark.spark_session
     if lake.delta(CORE_DAILY_SALES) is None:

@@ -21,7 +21,6 @@ from retail_assets.simulator.scenario import ScenarioError
 from retail_assets.simulator.stock.stock_state import StateError
 from retail_assets.simulator.tills.day_producer import ProducerError
 from retail_assets.simulator.tills.wire import ContractError
-from retail_assets.training.errors import TooLittleHistoryError
 
 
 class DemoError(Exception):
@@ -46,7 +45,6 @@ EXPLAINED: Final = (
     RunFailedError,
     ScenarioError,
     StateError,
-    TooLittleHistoryError,
     TopicChangeError,
     TopicFileError,
     TopicResetError,

@@ -335,6 +335,7 @@ def known_fallback(
 
     The first of these that is known, per origin, over the 28 days up to it and per series and day:
 
+    - `series_mean`: mean demand of the series itself, where at least a week of it is known.
     - `category_mean`: mean demand of the products of the same category in the same store.
     - `store_mean`: mean demand of all products in the store.
     - `zero`: nothing is known; the row says so rather than being missing.
@@ -363,24 +364,29 @@ def known_fallback(
         .join(categories, on="product_id", how="left")
         .with_columns(demand=uncensored_demand("units", "stockout_hours", "open_hours"))
     )
+    of_series = (
+        demand.group_by(*SERIES, "run_date")
+        .agg(series_mean=pl.col("demand").mean(), known=pl.col("demand").count())
+        .filter(pl.col("known") >= _WEEK)
+        .drop("known")
+    )
     of_category = demand.group_by("store_id", "category", "run_date").agg(category_mean=pl.col("demand").mean())
     of_store = demand.group_by("store_id", "run_date").agg(store_mean=pl.col("demand").mean())
-    category, store = pl.col("category_mean"), pl.col("store_mean")
+    means = ("series_mean", "category_mean", "store_mean")
     return (
         typed(series, columns_of(CORE_DAILY_SALES, *SERIES))
         .unique()
         .join(_targets(origins, horizons), how="cross")
         .join(categories, on="product_id", how="left")
+        .join(of_series, on=[*SERIES, "run_date"], how="left")
         .join(of_category, on=["store_id", "category", "run_date"], how="left")
         .join(of_store, on=["store_id", "run_date"], how="left")
         .select(
             *_GRAIN,
-            mean=pl.coalesce(category, store, 0.0),
-            method=pl.when(category.is_not_null())
-            .then(pl.lit("category_mean"))
-            .when(store.is_not_null())
-            .then(pl.lit("store_mean"))
-            .otherwise(pl.lit("zero")),
+            mean=pl.coalesce(*means, 0.0),
+            method=pl.coalesce(
+                *(pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in means), pl.lit("zero")
+            ),
         )
         .sort("run_date", *SERIES, "horizon")
     )
@@ -393,7 +399,7 @@ def complete_forecasts(
 
     Args:
         asked: one row per series, origin and horizon: store_id, product_id, run_date, target_date, horizon, mean (what
-            the model says), days_on_sale, demand_mean_28.
+            the model says; null where it says nothing), days_on_sale, demand_mean_28.
         daily_sales: `core/daily_sales` of their stores, of the 28 days up to each origin.
         products: `reference/products`.
         error_model: of the model.
@@ -402,8 +408,9 @@ def complete_forecasts(
     Returns:
         The grain of `asked`, mean, method (`known_fallback`'s where that made the row) and a column for each quantile.
     """
-    model = asked.filter(enough_history()).select(*_GRAIN, "mean", method=pl.lit(method))
-    others = asked.filter(~enough_history()).select(*SERIES, "run_date").unique()
+    told = enough_history() & pl.col("mean").is_not_null()
+    model = asked.filter(told).select(*_GRAIN, "mean", method=pl.lit(method))
+    others = asked.filter(~told).select(*SERIES, "run_date").unique()
     horizons = asked["horizon"].unique().sort().to_list()
     fallbacks = [
         known_fallback(of_origin, daily_sales, products, [origin], horizons).select(model.columns)

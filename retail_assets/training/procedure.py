@@ -11,13 +11,26 @@ import polars as pl
 from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 
-from retail_assets.domain.errors import ErrorModel, fit_error_model
+from retail_assets.domain.errors import DEFAULT_ERROR_MODEL, ErrorModel, fit_error_model
 from retail_assets.domain.recipe import Recipe
-from retail_assets.training.errors import TooLittleHistoryError
 from retail_assets.training.trees import fit, predict_mean
 
 #: What a forecast of a judged origin holds, one row per series, origin and horizon.
 JUDGED: Final = ("store_id", "product_id", "run_date", "target_date", "horizon", "mean", "actual", "actual_units")
+#: With fewer rows before the judged weeks there is no model: means of the last weeks are no worse then.
+LEAST_ROWS: Final = 200
+_NOTHING_JUDGED: Final = pl.DataFrame(
+    schema={
+        "store_id": pl.String,
+        "product_id": pl.String,
+        "run_date": pl.Date,
+        "target_date": pl.Date,
+        "horizon": pl.Int32,
+        "mean": pl.Float64,
+        "actual": pl.Float64,
+        "actual_units": pl.Float64,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,7 @@ class Trained:
     """A model, and what is known of its errors.
 
     Attributes:
-        trees: in XGBoost's own format.
+        trees: in XGBoost's own format; empty where there was too little to learn from.
         errors: of its forecasts of a day, learnt from `judged`.
         judged: forecasts of the judged origins by trees that had not seen them: `JUDGED`.
         training_rows: rows that the trees have learnt from.
@@ -71,16 +84,13 @@ def train_and_judge(rows: SparkFrame, known_through: date, recipe: Recipe, horiz
         recipe: how.
         horizon: days ahead.
 
-    Raises:
-        TooLittleHistoryError: nothing is known before the judged weeks.
+    Returns:
+        The model; without trees where there is too little to learn from: every series gets the fallback then.
     """
     judged_on = recipe.judged_on(known_through, horizon)
     before = rows_to_learn(rows, judged_on[0], recipe)
-    if before.isEmpty():
-        raise TooLittleHistoryError(
-            f"there is nothing to learn from before {judged_on[0]}: a model is judged on "
-            f"{recipe.judged_origins} weeks, and needs some weeks more"
-        )
+    if not _can_be_learnt(before):
+        return Trained(b"", DEFAULT_ERROR_MODEL, _NOTHING_JUDGED, 0, known_through)
     judge = fit(before, recipe)
     asked = rows.where(F.col("run_date").isin(judged_on) & (F.col("target_date") <= F.lit(known_through)))
     judged = pl.DataFrame(predict_mean(asked, judge).select(*JUDGED).toArrow()).sort(
@@ -94,6 +104,12 @@ def train_and_judge(rows: SparkFrame, known_through: date, recipe: Recipe, horiz
         training_rows=learnt.count(),
         known_through=known_through,
     )
+
+
+def _can_be_learnt(rows: SparkFrame) -> bool:
+    """Return whether trees could learn anything: enough rows, and something sold in them."""
+    told = rows.agg(F.count(F.lit(1)), F.max("actual")).head()
+    return told is not None and told[0] >= LEAST_ROWS and told[1] > 0
 
 
 def weeks_before(last: date, count: int) -> list[date]:

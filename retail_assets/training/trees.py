@@ -4,6 +4,7 @@ Does not belong here: where the rows come from (`rows`), and what is trained on 
 """
 
 import json
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 _MAX_WORKERS: Final = 8
 #: Up to so many rows the driver trains alone: Spark's workers take longer to start than so few rows to learn.
 ROWS_IN_DRIVER: Final = 2_000_000
+_ROWS_FOR_THREADS: Final = 500_000
+#: Greatest demands of which one more, or a few, may be a slip: so many rows, or this share of all.
+_RARE_ROWS: Final = 50
+_RARE_SHARE: Final = 0.001
+#: A demand that is so many times the least of those is no demand.
+_BEYOND_RARE: Final = 10.0
 
 
 def fit(rows: SparkFrame, recipe: Recipe, *, rows_in_driver: int = ROWS_IN_DRIVER) -> bytes:
@@ -43,9 +50,20 @@ def fit(rows: SparkFrame, recipe: Recipe, *, rows_in_driver: int = ROWS_IN_DRIVE
         *(F.col(name).cast("float") for name in FORECAST_INPUTS),
         F.col("actual").cast("float"),
     )
-    if known.count() <= rows_in_driver:
-        return _fit_here(known, recipe)
-    return _fit_on_spark(known, recipe)
+    count = known.count()
+    bounded = known.withColumn("actual", F.least("actual", F.lit(_highest_label(known, count)).cast("float")))
+    return _fit_here(bounded, recipe) if count <= rows_in_driver else _fit_on_spark(bounded, recipe)
+
+
+def _highest_label(known: SparkFrame, count: int) -> float:
+    """Return the greatest demand that is taken for one: what is far beyond the greatest of the rest is a slip.
+
+    A single day of a million units would otherwise pull up every leaf that it lies in.
+    """
+    place = max(_RARE_ROWS, round(count * _RARE_SHARE))
+    greatest = known.select("actual").orderBy(F.col("actual").desc()).limit(place).agg(F.min("actual")).head()
+    rare = float(greatest[0]) if greatest is not None and greatest[0] is not None else 0.0
+    return _BEYOND_RARE * rare if rare > 0 else math.inf
 
 
 def _parameters(recipe: Recipe) -> dict[str, Any]:
@@ -71,7 +89,10 @@ def _fit_here(known: SparkFrame, recipe: Recipe) -> bytes:
     matrix = QuantileDMatrix(
         inputs, label=table.column("actual").to_numpy(), missing=np.nan, feature_names=list(FORECAST_INPUTS)
     )
-    booster = train({**_parameters(recipe), "seed": recipe.seed}, matrix, num_boost_round=recipe.rounds)
+    # Threads meet after every level of a tree; with few rows, or on a busy machine, they only wait for each other.
+    threads = 1 if table.num_rows < _ROWS_FOR_THREADS else 0
+    parameters = {**_parameters(recipe), "seed": recipe.seed, "nthread": threads}
+    booster = train(parameters, matrix, num_boost_round=recipe.rounds)
     return bytes(booster.save_raw("ubj"))
 
 
@@ -111,7 +132,12 @@ def objective_of(trees: bytes) -> str:
 
 
 def predict_mean(rows: SparkFrame, trees: bytes) -> SparkFrame:
-    """Return the rows with a column `mean`: expected demand, never negative; computed in Spark's tasks."""
+    """Return the rows with a column `mean`: expected demand, never negative; computed in Spark's tasks.
+
+    Without trees (an empty model) the mean is null.
+    """
+    if not trees:
+        return rows.withColumn("mean", F.lit(None).cast("double"))
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model = read_trees(trees)
