@@ -225,6 +225,7 @@ def _recent(grid: pl.DataFrame, days: int, origin: date) -> pl.DataFrame:
 
 
 def _horizons(asked: pl.DataFrame) -> list[int]:
+    """Return the horizons that are asked for, ascending."""
     return asked["horizon"].unique().sort().to_list()
 
 
@@ -261,12 +262,14 @@ def _statsforecast(
         return pl.DataFrame(schema={**dict.fromkeys(SERIES, pl.String), "target_date": pl.Date, "mean": pl.Float64})
     numbered, targets = _numbered(long_enough, asked)
     runner = StatsForecast(models=[model()], freq="1d", n_jobs=n_jobs, fallback_model=HistoricAverage())
-    made = runner.forecast(
-        df=numbered.select(_ID, "business_date", "demand"),
-        h=int(asked["horizon"].max()),  # type: ignore[arg-type]
-        time_col="business_date",
-        target_col="demand",
-        level=level,
+    made = pl.DataFrame(
+        runner.forecast(
+            df=numbered.select(_ID, "business_date", "demand"),
+            h=_horizons(asked)[-1],
+            time_col="business_date",
+            target_col="demand",
+            level=level,
+        )
     )
     return targets.select(*SERIES, _ID, "target_date").join(
         made.rename({"business_date": "target_date"}).cast({"target_date": pl.Date}), on=[_ID, "target_date"]
@@ -330,7 +333,7 @@ def _lightgbm(grid: pl.DataFrame, asked: pl.DataFrame, origin: date, seed: int, 
             validate_data=False,
             cache_train_df=False,
         )
-    days = pl.DataFrame({"horizon": range(1, int(asked["horizon"].max()) + 1)}, schema={"horizon": pl.Int32})  # type: ignore[arg-type]
+    days = pl.DataFrame({"horizon": range(1, _horizons(asked)[-1] + 1)}, schema={"horizon": pl.Int32})
     planned = (
         targets.select(_ID)
         .unique()
@@ -400,5 +403,5 @@ def gbt_forecasts(training: SparkFrame, asked: SparkFrame, seed: int) -> SparkFr
     actual = F.col("actual").cast("double")
     rows = assembled(training.where(actual.isNotNull() & ~F.isnan(actual)).withColumn("actual", actual))
     trees = GBTRegressor(featuresCol="_features", labelCol="actual", predictionCol="_forecast", seed=seed)
-    forecast = trees.fit(rows.select("_features", "actual")).transform(assembled(asked))
+    forecast: SparkFrame = trees.fit(rows.select("_features", "actual")).transform(assembled(asked))
     return forecast.withColumn("mean", F.greatest(F.col("_forecast"), F.lit(0.0))).drop("_features", "_forecast")

@@ -210,3 +210,18 @@ def test_mllibs_trees_learn_from_known_and_unknown_inputs_alike(spark: SparkSess
     assert np.mean([abs(row["mean"] - row["actual"]) for row in found]) < 0.5
     again = gbt_forecasts(training, asked, seed=1).select("row", "actual", "mean").orderBy("row").collect()
     assert found == again
+
+
+def test_without_history_or_anything_to_forecast_there_are_rows_of_zero_or_none():
+    history, ahead = history_of({"P1": weekly(60)}), ahead_of(["P1"])
+    assert forecast(history, ahead.clear(), *RIVALS).is_empty()
+    assert forecast(history, ahead).is_empty()
+    found = forecast(history.clear(), ahead, *RIVALS)
+    assert found.height == 7 * len(RIVALS)
+    assert set(found["mean"]) == {0.0}
+
+
+def test_rivals_of_processes_and_threads_forecast_the_same_as_alone():
+    history = history_of({f"P{n}": weekly(60, seed=n) for n in range(4)})
+    ahead = ahead_of([f"P{n}" for n in range(4)])
+    assert_frame_equal(forecast(history, ahead, *RIVALS), forecast(history, ahead, *RIVALS, n_jobs=2))
