@@ -8,7 +8,7 @@ people with any kind of colour vision can tell apart; marks and lines differ in 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter, StrMethodFormatter
 
 from retail_assets.domain.accuracy import GRAINS, wape
 from retail_assets.domain.frames import SERIES
@@ -35,6 +35,7 @@ _FAINT: Final = "#D9D9D9"
 _DPI: Final = 120
 _WEEK: Final = 7
 _WEEKS_BEFORE: Final = 8
+_DAYS_BETWEEN_TICKS: Final = 14
 _FAST_QUANTILE: Final = 0.95
 _SLOW_QUANTILE: Final = 0.25
 #: A product that is always or hardly ever on promotion shows nothing of how promotions are forecast.
@@ -196,7 +197,8 @@ def series_chart(
         model: with its bands of 50 and 95 %.
         rival: as a thin line.
     """
-    figure = Figure(figsize=(14, 4.1 * len(shown) + 0.7), layout="constrained")
+    figure = Figure(figsize=(14, 3.9 * len(shown) + 0.7), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.14)  # type: ignore[union-attr, call-arg]
     panels = figure.subplots(len(shown), 1, squeeze=False, sharex=True)[:, 0]
     names = dict(products.select("product_id", "name").iter_rows()) if "name" in products.columns else {}
     has_rival = False
@@ -238,11 +240,18 @@ def series_chart(
         axes.set_xlim(mdates.date2num(since), mdates.date2num(last) + 1)  # type: ignore[no-untyped-call]
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axes.tick_params(axis="x", labelbottom=True)
-        locator = mdates.WeekdayLocator(byweekday=mdates.MO, interval=2)  # type: ignore[no-untyped-call]
+        locator = mdates.WeekdayLocator(byweekday=mdates.MO, interval=_DAYS_BETWEEN_TICKS // _WEEK)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(mdates.DateFormatter("%-d %b"))  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_formatter(FuncFormatter(_date_with_year_where_it_begins))
     _legend_below(figure, model, rival if has_rival else None)
     return figure
+
+
+def _date_with_year_where_it_begins(value: float, position: int | None) -> str:
+    """Return a tick's date; with its year at the first tick, and at the first one of a year."""
+    day: datetime = mdates.num2date(value)  # type: ignore[no-untyped-call]
+    begins = position == 0 or day.timetuple().tm_yday <= _DAYS_BETWEEN_TICKS
+    return f"{day.day} {day:%b}{f' {day:%Y}' if begins else ''}"
 
 
 def _errors(found: Mapping[str, pl.DataFrame]) -> str:
@@ -266,11 +275,11 @@ def _legend_below(figure: Figure, model: str, rival: str | None) -> None:
     handles: list[Any] = [
         Line2D([], [], color="black", marker="o", markersize=4, linewidth=0.8, label="demand"),
         Line2D([], [], color=_BLUE, linewidth=2.2, label=f"forecast ({model})"),
-        Patch(color=_BLUE, alpha=0.45, linewidth=0, label="half of all days"),
-        Patch(color=_BLUE, alpha=0.16, linewidth=0, label="95 % of all days"),
+        Patch(color=_BLUE, alpha=0.45, linewidth=0, label="50 % band"),
+        Patch(color=_BLUE, alpha=0.16, linewidth=0, label="95 % band"),
     ]
     if rival is not None:
-        handles.append(Line2D([], [], color=_RED, linewidth=1.1, linestyle=(0, (4, 2)), label=rival))
+        handles.append(Line2D([], [], color=_RED, linewidth=1.3, linestyle=(0, (4, 2)), label=rival))
     handles += [
         Patch(color=_ORANGE, alpha=0.25, linewidth=0, label="promotion"),
         Line2D([], [], color=_FAINT, linewidth=1.4, label="origin: nothing after it was known"),
@@ -378,13 +387,15 @@ def _skill_dots(axes: Axes, found: Mapping[str, Any], rivals: list[str]) -> None
             )
         axes.plot(one["skill"], place, marker="o", markersize=8, color=_BLUE, zorder=3)
         axes.annotate(
-            f"{one['skill']:+.0%}",
+            f"{one['skill']:+.1%}".replace("-", "\N{MINUS SIGN}"),
             (one["skill"], place),
             xytext=(0, 8),
             textcoords="offset points",
             ha="center",
             fontsize=9.5,
             color=_BLUE,
+            # Legible where it lies over the line at nought.
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -0.05), max(high, 0.05))

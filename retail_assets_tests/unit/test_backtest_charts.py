@@ -125,7 +125,7 @@ def test_the_skill_chart_names_each_model_and_its_wape_at_each_grain_and_marks_s
         wanted = [f"{found['grains'][grain][name]['wape']:.1%}" for name in ("lightgbm", "ours")]
         assert text_of(axes) == wanted
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["lightgbm", "ours"]
-    assert text_of(figure.axes[3]) == ["+50%"]
+    assert text_of(figure.axes[3]) == ["+50.0%"]
     hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
     assert len(hollow) == 1
     assert "compare by skill" in " ".join(text.get_text() for text in figure.legends[0].get_texts())
