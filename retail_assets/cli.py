@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from retail_assets import __version__
+from retail_assets.backtest_command import backtest
 from retail_assets.dead_letters import dead_letters
 from retail_assets.explained import explained
 from retail_assets.import_data import import_data
@@ -257,7 +258,7 @@ def bench_streaming(
 
 for _command in (local.up, local.down, local.status, local.doctor, local.logs, local.jars):
     main.add_command(_command)
-for _command in (dead_letters, import_data, run, simulate):
+for _command in (backtest, dead_letters, import_data, run, simulate):
     main.add_command(_command)
 
 

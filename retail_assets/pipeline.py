@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import polars as pl
 
-from retail_assets.assets.models import TrainingConfig
 from retail_assets.contracts.jobs import DAILY_ETL, FEATURE_ENGINEERING, HOUSEKEEPING, MODEL_TRAINING
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
@@ -21,13 +20,15 @@ from retail_assets.contracts.tables import (
     REFERENCE_STORES,
     Table,
 )
+from retail_assets.domain.recipe import Recipe
 from retail_assets.domain.trading import with_business_date
 from retail_assets.io_managers.delta import row_counts
 from retail_assets.resources.lake import LakeResource
 from retail_assets.runs import DagsterApi, RunResult, StepResult, partition_tags
 
-#: Days of features that are of use: what training asks for by default, and a week. Earlier ones would serve nobody.
-FEATURE_DAYS: Final = timedelta(days=TrainingConfig().training_days + 7)
+#: Days of features that are of use: what training asks for by default, before the weeks that it is judged on. Earlier
+#: ones would serve nobody.
+FEATURE_DAYS: Final = timedelta(days=Recipe().training_days + 7 * (1 + Recipe().judged_origins))
 
 
 class NothingToRunError(Exception):
@@ -117,6 +118,27 @@ def days_for(job: str, lake: LakeResource, yesterday: date, own_zone: str) -> Da
     if job == FEATURE_ENGINEERING:
         return days.within(days.last - FEATURE_DAYS, None)
     return Days(days.last, days.last)
+
+
+def daily_sales_missing(lake: LakeResource, yesterday: date, own_zone: str) -> bool:
+    """Return whether the lake has events or imported sales of days after its last daily sales.
+
+    Args:
+        lake: the tenant's.
+        yesterday: the newest day that is over.
+        own_zone: time zone of stores that the master data lack.
+
+    Raises:
+        NothingToRunError: the lake holds neither daily sales nor anything that they could be made of.
+    """
+    made = _days_of(lake, CORE_DAILY_SALES)
+    try:
+        there = days_for(DAILY_ETL, lake, yesterday, own_zone)
+    except NothingToRunError:
+        if made is None:
+            raise
+        return False
+    return made is None or (there is not None and made.last < there.last)
 
 
 def run_jobs(

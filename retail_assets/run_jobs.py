@@ -4,7 +4,9 @@ Belongs here: its arguments, starting what it needs, and what it shows. Does not
 (`pipeline`).
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -33,6 +35,24 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None, cl
 
     On one machine the services that are needed are started first, and Dagster serves the tenant from then on.
     """
+    if first is not None and last is not None and last < first:
+        raise click.UsageError(f"--to {last:%Y-%m-%d} lies before --from {first:%Y-%m-%d}")
+    run_over(jobs or JOBS, (first.date() if first else None, last.date() if last else None), clean=clean)
+
+
+def run_over(jobs: Sequence[str], bounds: tuple[date | None, date | None], *, clean: bool, err: bool = False) -> None:
+    """Run jobs one after another, starting what they need, and show what they do.
+
+    Args:
+        jobs: in the order in which they run.
+        bounds: first and last business date; None is that of the lake.
+        clean: let housekeeping clean.
+        err: show it on standard error.
+
+    Raises:
+        NothingToRunError: the lake holds no days for the first of them.
+        RunFailedError: one failed; the later ones weren't started.
+    """
     from retail_assets.jobs import housekeeping_config
     from retail_assets.pipeline import Days, NothingToRunError, days_for, run_jobs
     from retail_assets.resources.clickhouse import connect
@@ -48,12 +68,9 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None, cl
             f"Dagster can serve a tenant on one machine alone so far: with RETAIL_MODE={settings.mode.value} "
             f"its jobs would run on other data than {settings.tenant}'s"
         )
-    if first is not None and last is not None and last < first:
-        raise click.UsageError(f"--to {last:%Y-%m-%d} lies before --from {first:%Y-%m-%d}")
     lake = LakeResource(root=settings.lake)
     yesterday = datetime.now(settings.zone).date() - timedelta(days=1)
     kept = first_whole_day(settings, datetime.now(UTC).date())
-    bounds = (first.date() if first else None, last.date() if last else None)
 
     def days_of(job: str) -> Days | None:
         whole = days_for(job, lake, yesterday, settings.time_zone)
@@ -71,8 +88,7 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None, cl
             )
         return days
 
-    wanted = jobs or JOBS
-    days_of(wanted[0])  # before anything is started
+    days_of(jobs[0])  # before anything is started
     if settings.mode is Mode.LOCAL:
         Stack(settings).up(on_progress=lambda service, text: click.echo(f"  {service}: {text}", err=True))
     client = connect(settings, database="")
@@ -80,19 +96,24 @@ def run(jobs: tuple[str, ...], first: datetime | None, last: datetime | None, cl
     client.close()
     api = DagsterApi(f"http://127.0.0.1:{settings.dagster_port}")
     results = run_jobs(
-        api, wanted, days_of, _show_job, _show_step, {HOUSEKEEPING: housekeeping_config(dry_run=not clean)}
+        api,
+        jobs,
+        days_of,
+        partial(_show_job, err=err),
+        partial(_show_step, err=err),
+        {HOUSEKEEPING: housekeeping_config(dry_run=not clean)},
     )
-    click.echo(f"{len(results)} runs in {sum(result.seconds for result in results):.0f} s, see {api.url}/runs")
+    click.echo(f"{len(results)} runs in {sum(result.seconds for result in results):.0f} s, see {api.url}/runs", err=err)
 
 
-def _show_job(job: str, days: "Days | None") -> None:
+def _show_job(job: str, days: "Days | None", *, err: bool) -> None:
     over = f", {days.first} to {days.last}" if days else ""
-    click.echo(f"{job}: {DOING[job]}{over}")
+    click.echo(f"{job}: {DOING[job]}{over}", err=err)
 
 
-def _show_step(step: "StepResult") -> None:
+def _show_step(step: "StepResult", *, err: bool) -> None:
     rows = "" if step.rows is None else f"{step.rows:>12,} rows"
-    click.echo(f"  {step.name:<44}{rows:>18} {step.seconds:>8.1f} s")
+    click.echo(f"  {step.name:<44}{rows:>18} {step.seconds:>8.1f} s", err=err)
     if step.name.startswith(f"{HOUSEKEEPING}/"):
         told = [f"{name.replace('_', ' ')} {value:,}" for name, value in step.numbers.items() if value]
-        click.echo(f"    {', '.join(told) or 'nothing to do'}")
+        click.echo(f"    {', '.join(told) or 'nothing to do'}", err=err)

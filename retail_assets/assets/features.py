@@ -22,7 +22,7 @@ from retail_assets.contracts.tables import (
 )
 from retail_assets.domain.features import LOOKBACK_DAYS
 from retail_assets.domain.features import demand_features as features_of
-from retail_assets.domain.surroundings import LEVELS_LOOKBACK_DAYS, UNKNOWN_CATEGORY, surroundings
+from retail_assets.domain.surroundings import LEVELS_LOOKBACK_DAYS, surroundings
 from retail_assets.io_managers.delta import read_table
 from retail_assets.io_managers.frames import DateWindow
 from retail_assets.io_managers.parcels import Parcels, parcels_by_store
@@ -30,28 +30,10 @@ from retail_assets.partitions import business_dates
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
 from retail_assets.settings import get_settings
+from retail_assets.training.rows import levels_by_day
 
 #: Products of a store whose features a worker computes at once: half a gigabyte for half a year of days.
 _PRODUCTS_AT_ONCE: Final = 2_000
-
-
-def levels_by_day(daily_sales: SparkFrame, products: pl.DataFrame) -> pl.DataFrame:
-    """Return units and series by store, category and day (`surroundings.LEVELS`): small, however many products.
-
-    Args:
-        daily_sales: `core/daily_sales` of the days wanted.
-        products: `reference/products`.
-    """
-    categories = daily_sales.sparkSession.createDataFrame(
-        list(products.select("product_id", "category").unique("product_id", keep="first").iter_rows()),
-        "product_id string, category string",
-    )
-    levels = (
-        daily_sales.join(F.broadcast(categories), "product_id", "left")
-        .groupBy("store_id", F.coalesce("category", F.lit(UNKNOWN_CATEGORY)).alias("category"), "business_date")
-        .agg(F.sum("units").cast("double").alias("units"), F.count(F.lit(1)).alias("series"))
-    )
-    return pl.DataFrame(levels.toArrow())
 
 
 def features_between(

@@ -13,7 +13,6 @@ from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 
 from retail_assets.assets.common import lake_asset, per_store_pair, run_window
-from retail_assets.assets.scoring import predict_mean, supervised_rows
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     FEATURES_DEMAND,
@@ -28,15 +27,15 @@ from retail_assets.contracts.tables import (
 from retail_assets.domain.forecasting import (
     FORECAST_INPUTS,
     ErrorModel,
-    add_quantiles,
-    enough_history,
-    known_fallback,
+    complete_forecasts,
 )
 from retail_assets.io_managers.delta import days, read_table
 from retail_assets.partitions import business_dates
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
 from retail_assets.settings import get_settings
+from retail_assets.training.rows import supervised_rows
+from retail_assets.training.trees import predict_mean
 
 _KEYS = ("store_id", "product_id", "run_date", "target_date", "horizon")
 #: Days of sales that the fallback of a young series looks at.
@@ -105,14 +104,8 @@ def demand_7d(
     )
 
     def with_quantiles(store_rows: pl.DataFrame, store_sales: pl.DataFrame) -> pl.DataFrame:
-        asked = store_rows.filter(enough_history()).select(*_KEYS, "mean", method=pl.lit("xgboost"))
-        others = store_rows.filter(~enough_history()).select("store_id", "product_id", "run_date").unique()
-        fallback = pl.concat(
-            known_fallback(others.filter(run_date=origin), store_sales, products, [origin], horizons)
-            for origin in origins
-        )
-        forecast = pl.concat([asked, fallback.select(asked.columns)])
-        return add_quantiles(forecast, errors).with_columns(model_version=pl.lit(version))
+        forecasts = complete_forecasts(store_rows, store_sales, products, errors, "xgboost")
+        return forecasts.with_columns(model_version=pl.lit(version))
 
     return per_store_pair(means, recent, with_quantiles, FORECASTS_DEMAND_7D)
 

@@ -1,4 +1,4 @@
-"""What the JVMs below a process really hold: their heap after a collection.
+"""What the JVMs below a process really hold: their heap after a collection, and how much of it they have taken.
 
 Resident memory alone can't tell a leak from a collector that takes what it may have. Does not belong here: resident
 memory (`apart`), and what is measured.
@@ -6,17 +6,32 @@ memory (`apart`), and what is measured.
 
 import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-_USED: Final = re.compile(r"\bused (\d+)K")
+_HEAP: Final = re.compile(r"\btotal (\d+)K, used (\d+)K")
 _TIMEOUT_S: Final = 60
+_KB: Final = 1024
 
 
-def live_heap_mb(root: psutil.Process) -> float | None:
-    """Collect the garbage of every JVM that a process has started; return the megabytes of heap still in use.
+@dataclass(frozen=True)
+class Heap:
+    """The heap of one or more JVMs, in megabytes.
+
+    Attributes:
+        used_mb: in use.
+        taken_mb: taken from the system, in use or not.
+    """
+
+    used_mb: float
+    taken_mb: float
+
+
+def collected_heap(root: psutil.Process) -> Heap | None:
+    """Collect the garbage of every JVM that a process has started, and return their heaps together.
 
     Returns:
         None when there is no JVM, or `jcmd` doesn't stand beside its `java`.
@@ -27,21 +42,18 @@ def live_heap_mb(root: psutil.Process) -> float | None:
     heaps = [
         heap
         for process in root.children(recursive=True)
-        if process.name() == "java" and (heap := _heap_mb(process)) is not None
+        if process.name() == "java" and (heap := _collected(process)) is not None
     ]
-    return sum(heaps) if heaps else None
+    return Heap(sum(heap.used_mb for heap in heaps), sum(heap.taken_mb for heap in heaps)) if heaps else None
 
 
-def used_mb(heap_info: str) -> float | None:
-    """Return the heap in use that `jcmd GC.heap_info` reports, in megabytes.
-
-    The first figure is the heap's; those of metaspace and classes follow.
-    """
-    used = _USED.search(heap_info)
-    return int(used[1]) / 1024 if used else None
+def heap_of(heap_info: str) -> Heap | None:
+    """Return the heap that `jcmd GC.heap_info` reports; metaspace and classes, which follow, are no part of it."""
+    found = _HEAP.search(heap_info)
+    return Heap(used_mb=int(found[2]) / _KB, taken_mb=int(found[1]) / _KB) if found else None
 
 
-def _heap_mb(process: psutil.Process) -> float | None:
+def _collected(process: psutil.Process) -> Heap | None:
     jcmd = Path(process.exe()).with_name("jcmd")
     if not jcmd.exists():
         return None
@@ -51,4 +63,4 @@ def _heap_mb(process: psutil.Process) -> float | None:
         )
         if said.returncode:
             return None
-    return used_mb(said.stdout)
+    return heap_of(said.stdout)

@@ -25,7 +25,7 @@ from clickhouse_connect.driver.client import Client
 from rich.console import Console
 
 from retail_assets.bench.apart import resident_mb
-from retail_assets.bench.jvm_memory import live_heap_mb
+from retail_assets.bench.jvm_memory import collected_heap
 from retail_assets.bench.processors import Processors
 from retail_assets.bench.report import describe_machine, publish
 from retail_assets.bench.streaming_load import load, load_process
@@ -60,8 +60,9 @@ _STATE_ROWS: Final = (
     "SELECT sum(rows) FROM (SELECT argMax(state_rows, at) AS rows FROM rt_query_progress FINAL GROUP BY query)"
 )
 
-#: Memory of the service at the end of a day: resident as it runs, heap in use after a collection, resident after it.
-_MEMORY: Final = ("resident_mb", "live_heap_mb", "collected_mb")
+#: Memory of the service at the end of a day: resident as it runs; after a collection the heap in use, and what is
+#: resident beside the heap that the JVM has taken.
+_MEMORY: Final = ("resident_mb", "live_heap_mb", "beside_heap_mb")
 
 
 @dataclass(frozen=True)
@@ -213,8 +214,8 @@ def _week(own: Settings, warehouse: Client, sizes: Sizes, console: Console) -> d
     """Stream a simulated week and look at state and memory at the end of each day.
 
     State is flat when its keys follow the messages of the last two days, since a watermark of a day forgets what is
-    older; memory, when the heap in use after a collection, and what is resident then, no longer grow from day to day.
-    Before a collection the resident memory tells how much heap the JVM has taken, which is up to its limit.
+    older; memory, when the heap in use after a collection, and what is resident beside the heap, no longer grow from
+    day to day. Resident memory alone tells how much heap the JVM has taken, which is up to its limit.
     """
     last = date(2025, 11, 30)
     scenario = Scenario(last_date=last, stores=10, products=120, days=sizes.week_days + 8)
@@ -256,9 +257,11 @@ def _memory(pid: int) -> dict[str, float]:
     """Return what of `_MEMORY` can be told of a process, in megabytes."""
     process = psutil.Process(pid)
     resident = resident_mb(process)
-    heap = live_heap_mb(process)
-    after = {} if heap is None else {"live_heap_mb": round(heap), "collected_mb": round(resident_mb(process))}
-    return {"resident_mb": round(resident), **after}
+    heap = collected_heap(process)
+    if heap is None:
+        return {"resident_mb": round(resident)}
+    beside = resident_mb(process) - heap.taken_mb
+    return {"resident_mb": round(resident), "live_heap_mb": round(heap.used_mb), "beside_heap_mb": round(beside)}
 
 
 def _slope_of_later_half(days: list[dict[str, float]], name: str) -> float | None:

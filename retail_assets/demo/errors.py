@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from retail_assets.backtest.errors import BacktestError
 from retail_assets.bench.errors import BenchError
 from retail_assets.imports.errors import ImportRefusedError
 from retail_assets.pipeline import NothingToRunError
@@ -27,6 +28,7 @@ class DemoError(Exception):
 
 
 EXPLAINED: Final = (
+    BacktestError,
     BenchError,
     BrokerError,
     ConcurrentIngestError,

@@ -29,6 +29,7 @@ __all__ = [
     "FORECAST_INPUTS",
     "ErrorModel",
     "add_quantiles",
+    "complete_forecasts",
     "enough_history",
     "fit_error_model",
     "known_fallback",
@@ -44,19 +45,45 @@ _WEEKDAY_MEANS: Final = tuple(f"weekday_mean_{number}" for number in range(1, _W
 
 _ORIGIN_INPUTS: Final = (
     "demand",
+    "demand_lag_1",
     "demand_lag_7",
+    "demand_lag_14",
+    "demand_lag_21",
+    "demand_lag_28",
     "demand_mean_7",
     "demand_mean_28",
     "demand_mean_90",
+    "demand_median_7",
+    "demand_median_28",
+    "demand_sd_7",
     "demand_sd_28",
+    "demand_sd_90",
     "base_mean_28",
     "demand_ewm_14",
     "demand_trend",
+    "zero_share_7",
     "zero_share_28",
+    "zero_share_90",
+    "yearly_index",
     "price_ratio_90",
+    "on_promotion",
+    "discount_share",
+    "promotion_days_28",
+    "promotion_days_ahead_7",
+    "discount_share_ahead_7",
     "days_since_sale",
     "days_on_sale",
     "stockout_share_28",
+    "store_category_mean_28",
+    "store_category_trend",
+    "category_mean_28",
+    "category_trend",
+    "store_mean_28",
+    "store_trend",
+    "store_cluster",
+    "holidays_ahead_7",
+    "days_to_pay_day",
+    "days_since_pay_day",
 )
 
 #: What a model is given, in this order, all Float64 with NaN for "not known". The first ones are features of the
@@ -308,6 +335,7 @@ def known_fallback(
 
     The first of these that is known, per origin, over the 28 days up to it and per series and day:
 
+    - `series_mean`: mean demand of the series itself, where at least a week of it is known.
     - `category_mean`: mean demand of the products of the same category in the same store.
     - `store_mean`: mean demand of all products in the store.
     - `zero`: nothing is known; the row says so rather than being missing.
@@ -336,24 +364,56 @@ def known_fallback(
         .join(categories, on="product_id", how="left")
         .with_columns(demand=uncensored_demand("units", "stockout_hours", "open_hours"))
     )
+    of_series = (
+        demand.group_by(*SERIES, "run_date")
+        .agg(series_mean=pl.col("demand").mean(), known=pl.col("demand").count())
+        .filter(pl.col("known") >= _WEEK)
+        .drop("known")
+    )
     of_category = demand.group_by("store_id", "category", "run_date").agg(category_mean=pl.col("demand").mean())
     of_store = demand.group_by("store_id", "run_date").agg(store_mean=pl.col("demand").mean())
-    category, store = pl.col("category_mean"), pl.col("store_mean")
+    means = ("series_mean", "category_mean", "store_mean")
     return (
         typed(series, columns_of(CORE_DAILY_SALES, *SERIES))
         .unique()
         .join(_targets(origins, horizons), how="cross")
         .join(categories, on="product_id", how="left")
+        .join(of_series, on=[*SERIES, "run_date"], how="left")
         .join(of_category, on=["store_id", "category", "run_date"], how="left")
         .join(of_store, on=["store_id", "run_date"], how="left")
         .select(
             *_GRAIN,
-            mean=pl.coalesce(category, store, 0.0),
-            method=pl.when(category.is_not_null())
-            .then(pl.lit("category_mean"))
-            .when(store.is_not_null())
-            .then(pl.lit("store_mean"))
-            .otherwise(pl.lit("zero")),
+            mean=pl.coalesce(*means, 0.0),
+            method=pl.coalesce(
+                *(pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in means), pl.lit("zero")
+            ),
         )
         .sort("run_date", *SERIES, "horizon")
     )
+
+
+def complete_forecasts(
+    asked: pl.DataFrame, daily_sales: pl.DataFrame, products: pl.DataFrame, error_model: ErrorModel, method: str
+) -> pl.DataFrame:
+    """Return forecasts of all series that were asked for: the model's, the fallback's where it knows too little.
+
+    Args:
+        asked: one row per series, origin and horizon: store_id, product_id, run_date, target_date, horizon, mean (what
+            the model says; null where it says nothing), days_on_sale, demand_mean_28.
+        daily_sales: `core/daily_sales` of their stores, of the 28 days up to each origin.
+        products: `reference/products`.
+        error_model: of the model.
+        method: the model's name.
+
+    Returns:
+        The grain of `asked`, mean, method (`known_fallback`'s where that made the row) and a column for each quantile.
+    """
+    told = enough_history() & pl.col("mean").is_not_null()
+    model = asked.filter(told).select(*_GRAIN, "mean", method=pl.lit(method))
+    others = asked.filter(~told).select(*SERIES, "run_date").unique()
+    horizons = asked["horizon"].unique().sort().to_list()
+    fallbacks = [
+        known_fallback(of_origin, daily_sales, products, [origin], horizons).select(model.columns)
+        for (origin,), of_origin in others.partition_by("run_date", as_dict=True).items()
+    ]
+    return add_quantiles(pl.concat([model, *fallbacks]), error_model).sort("run_date", *SERIES, "horizon")

@@ -168,7 +168,7 @@ def test_a_cluster_with_an_object_store_gives_the_tables_of_one_machine_with_a_f
     today = str(TODAY)
     whole = Step("daily_etl", first=str(scenario.first_date), last=today)
     features = Step("feature_engineering", first=str(TODAY - timedelta(days=FEATURE_DAYS)), last=today)
-    training = Step("model_training", config={"models__demand_forecast": {"backtest_origins": 1, "rounds": 10}})
+    training = Step("model_training", config={"models__demand_forecast": {"judged_origins": 1, "rounds": 10}})
     predictions = Step("batch_predictions", first=today, last=today)
     cluster = {
         "RETAIL_MODE": "cluster",

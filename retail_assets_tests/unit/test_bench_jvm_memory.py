@@ -1,6 +1,6 @@
 """The heap that `jcmd` reports."""
 
-from retail_assets.bench.jvm_memory import used_mb
+from retail_assets.bench.jvm_memory import Heap, heap_of
 
 REPORT = """4242:
  garbage-first heap   total 524288K, used 262144K [0x0000000080000000, 0x0000000100000000)
@@ -11,8 +11,8 @@ REPORT = """4242:
 
 
 def test_the_heap_is_told_from_metaspace() -> None:
-    assert used_mb(REPORT) == 256
+    assert heap_of(REPORT) == Heap(used_mb=256, taken_mb=512)
 
 
 def test_a_report_without_a_heap_tells_nothing() -> None:
-    assert used_mb("4242:\n Command executed successfully\n") is None
+    assert heap_of("4242:\n Command executed successfully\n") is None

@@ -53,7 +53,14 @@ ALLOWED = {
         "retail_assets.resources",
         "retail_assets.settings",
     },
+    "retail_assets/training": {
+        "retail_assets.contracts",
+        "retail_assets.domain",
+        "retail_assets.io_managers",
+        "retail_assets.resources",
+    },
     "retail_assets/assets": {
+        "retail_assets.training",
         "retail_assets.contracts",
         "retail_assets.domain",
         "retail_assets.resources",
