@@ -68,7 +68,6 @@ ALLOWED = {
         "retail_assets.partitions",
         "retail_assets.settings",
     },
-    "retail_assets/backtest": {"retail_assets.contracts", "retail_assets.domain", "retail_assets.assets"},
     "spark/retail_streaming": {
         "retail_assets.contracts",
         "retail_assets.domain",
@@ -107,16 +106,6 @@ def test_a_part_imports_only_what_lies_before_it(part: str) -> None:
         and not any(module == name or module.startswith(f"{name}.") for name in allowed)
     }
     assert not wrong
-
-
-def test_nothing_but_the_command_knows_of_backtests() -> None:
-    assert not [
-        path
-        for path in sorted((ROOT / "retail_assets").rglob("*.py"))
-        if path.parent.name != "backtest"
-        and path.name not in {"cli.py", "backtest.py"}
-        and any(module.startswith("retail_assets.backtest") for module in imported_modules(path))
-    ]
 
 
 @pytest.mark.parametrize(
