@@ -110,7 +110,8 @@ def _write(
 
     from rich.console import Console
 
-    from retail_assets.backtest.charts import draw
+    from retail_assets.backtest.charts import draw_charts
+    from retail_assets.backtest.run import OURS
     from retail_assets.backtest.show import show
     from retail_assets.bench.report import describe_machine, write_report
 
@@ -122,7 +123,9 @@ def _write(
         draft = forecasts.with_name(f".{forecasts.name}.tmp")
         result.forecasts.write_parquet(draft)
         draft.replace(forecasts)
-    drawn = draw(result, charts or reports / name)
+    drawn = draw_charts(
+        result.forecasts, result.history, result.products, result.report, charts or reports / name, model=OURS
+    )
     if as_json:
         click.echo(json.dumps(report, indent=2))
     console = Console(stderr=as_json, soft_wrap=True, highlight=False)

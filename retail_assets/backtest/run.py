@@ -23,7 +23,7 @@ from retail_assets.contracts.tables import CORE_DAILY_SALES, QUANTILES
 from retail_assets.domain.accuracy import abc_classes, demand_classes, naive_scales, report
 from retail_assets.domain.demand import uncensored_demand
 from retail_assets.domain.errors import add_quantiles, fit_error_model
-from retail_assets.domain.forecasting import complete_forecasts, mean_28, seasonal_naive
+from retail_assets.domain.forecasting import complete_forecasts
 from retail_assets.domain.promotions import discounts_by_day
 from retail_assets.domain.recipe import Recipe
 from retail_assets.io_managers.delta import read_table
@@ -163,7 +163,7 @@ def run_backtest(
             parts.append(ours)
             for name in plan.rivals:
                 began = time.perf_counter()
-                rival = _rival(name, origin, horizons, days, rows, recipe, keys, sample, slow_sellers)
+                rival = _rival(name, origin, days, rows, recipe, keys, sample, slow_sellers)
                 # Every model is judged on the forecasts that were asked of ours.
                 parts.append(rival.join(keys, on=list(_KEYS), how="semi"))
                 _count(seconds, name, began)
@@ -289,7 +289,6 @@ def _sums(ours: pl.DataFrame, trained: Trained, products: pl.DataFrame) -> dict[
 def _rival(
     name: str,
     origin: date,
-    horizons: list[int],
     days: pl.DataFrame,
     rows: SparkFrame,
     recipe: Recipe,
@@ -299,12 +298,7 @@ def _rival(
 ) -> pl.DataFrame:
     """Return a rival's forecasts from an origin, of all series or of those that it competes for."""
     series = ["store_id", "product_id"]
-    known = days.filter(pl.col("business_date") <= origin)
-    if name in {"seasonal_naive", "mean_28"}:
-        make = seasonal_naive if name == "seasonal_naive" else mean_28
-        made = make(_until(known, origin), [origin], horizons).rename({"run_date": "origin"})
-        return _with_quantiles(made.with_columns(model=pl.lit(name)))
-    asked = keys if name == "lightgbm" else keys.join(sample, on=series, how="semi")
+    asked = keys if name in QUICK else keys.join(sample, on=series, how="semi")
     if name == "croston_sba":
         asked = asked.join(slow_sellers, on=series, how="semi")
     if name == "mllib_gbt":
@@ -319,14 +313,22 @@ def _rival(
             .select("store_id", "product_id", "run_date", "target_date", "horizon", "mean")
             .toArrow()
         ).rename({"run_date": "origin"})
-        return _with_quantiles(made.with_columns(model=pl.lit(name)))
+        return made.with_columns(pl.lit(None, dtype=pl.Float64).alias(quantile) for quantile in QUANTILES).with_columns(
+            model=pl.lit(name)
+        )
     competing = asked.select(series).unique()
     columns = [*series, "business_date", "on_promotion", "discount_share", "is_holiday"]
     # What is planned for the days ahead is known; which days a series will have rows for is not.
     ahead = _ahead(asked, days).select(columns)
-    history = known.join(competing, on=series, how="semi").select(*columns, "demand")
-    made = rival_forecasts(history, ahead, origin=origin, names=[name], seed=recipe.seed)
-    return _with_quantiles(made)
+    history = days.filter(pl.col("business_date") <= origin).join(competing, on=series, how="semi")
+    return rival_forecasts(
+        history.select(*columns, "demand"),
+        ahead,
+        origin=origin,
+        names=[name],
+        seed=recipe.seed,
+        n_jobs=rows.sparkSession.sparkContext.defaultParallelism,
+    )
 
 
 def _ahead(asked: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
@@ -341,11 +343,6 @@ def _ahead(asked: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
         )
         .sort("store_id", "product_id", "business_date")
     )
-
-
-def _with_quantiles(frame: pl.DataFrame) -> pl.DataFrame:
-    missing = [pl.lit(None, dtype=pl.Float64).alias(name) for name in QUANTILES if name not in frame.columns]
-    return frame.with_columns(*missing)
 
 
 def _count(seconds: dict[str, float], name: str, began: float) -> None:
