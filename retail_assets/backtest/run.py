@@ -54,6 +54,7 @@ COLUMNS: Final = (
 _SOLD: Final = ("store_id", "product_id", "business_date", "units", "stockout_hours", "open_hours")
 _KEYS: Final = ("origin", "target_date", "horizon", "store_id", "product_id")
 _ASKED: Final = (*_KEYS[1:], "run_date", "mean", "days_on_sale", "demand_mean_28")
+_DIGITS: Final = 9
 _SLOW_SELLERS: Final = ("intermittent", "lumpy")
 
 
@@ -207,11 +208,18 @@ def _judged(
             "series": forecasts.filter(model=OURS).select("store_id", "product_id").n_unique(),
             "recipe": asdict(recipe),
             "seconds": {name: round(took, 1) for name, took in seconds.items()},
-            **measures,
+            **_rounded(measures),
         },
         products=products,
         history=days.select("store_id", "product_id", "business_date", "demand", "on_promotion"),
     )
+
+
+def _rounded(figures: Any) -> Any:
+    """Return figures without the last digits, which depend on the order in which threads have added."""
+    if isinstance(figures, dict):
+        return {name: _rounded(value) for name, value in figures.items()}
+    return round(figures, _DIGITS) if isinstance(figures, float) else figures
 
 
 def _span(days: pl.Series) -> tuple[date, date]:
