@@ -186,7 +186,7 @@ def _judged(
     forecasts = (
         pl.concat([part.select(*COLUMNS[:6], "mean", *QUANTILES) for part in parts])
         .join(actual, on=["store_id", "product_id", "target_date"], how="left")
-        .filter(pl.col("actual").is_not_null(), pl.col("mean").is_not_null())
+        .filter(pl.col("mean").is_not_null())
         .select(COLUMNS)
         .sort(COLUMNS[:6])
     )
@@ -200,8 +200,9 @@ def _judged(
         abc=abc_classes(before),
         quantiles={grain: pl.concat(frames) for grain, frames in coarser.items()},
     )
+    # The report needs to know of the days that can't be judged: quantiles of a week are of all its days.
     return Backtest(
-        forecasts=forecasts,
+        forecasts=forecasts.filter(pl.col("actual").is_not_null()),
         report={
             "origins": [str(origin) for origin in origins],
             "horizon_days": plan.horizon,
