@@ -134,7 +134,7 @@ def test_every_series_and_day_ahead_is_forecast_once_by_each_model(judge: Callab
 
 def test_quantiles_stand_in_order_around_no_less_than_nothing(judge: Callable[..., Backtest]) -> None:
     rows = ours(judge(sales(steady)))
-    levels = rows.select(QUANTILES).to_numpy()
+    levels = rows.select(*QUANTILES).to_numpy()
     assert (levels >= 0).all()
     assert (np.diff(levels, axis=1) >= 0).all()
 
