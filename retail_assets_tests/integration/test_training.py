@@ -224,7 +224,7 @@ def forecast_last(spark: SparkSession, lake: LakeResource) -> pl.DataFrame:
     origins = [*origins_needed(first, LAST, SMALL, 7), LAST]
     daily = spark.read.format("delta").load(lake.uri(CORE_DAILY_SALES.path))
     rows = rows_from_sales(daily, origins, list(range(1, 8)), Masters.of(lake)).cache()
-    trained = train_and_judge(rows, LAST, SMALL, 7)
+    trained = train_and_judge(rows, LAST, replace(SMALL, rounds=100), 7)
     asked = pl.DataFrame(predict_mean(rows.where(rows["run_date"] == LAST), trained.trees).toArrow())
     recent = history.filter(pl.col("business_date") > LAST - timedelta(days=28))
     return complete_forecasts(asked, recent, lake.read(REFERENCE_PRODUCTS), trained.errors, "xgboost")
