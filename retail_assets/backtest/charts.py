@@ -1,6 +1,6 @@
 """A backtest as two pictures that a person looks at.
 
-Belongs here: drawing, and choosing what is drawn. Does not belong here: measuring (`domain.accuracy`).
+Belongs here: drawing, and choosing what is drawn. Does not belong here: measuring (`domain.judgement`).
 
 Series are chosen by how they sell, never by how well they were forecast. Colours are those of Okabe and Ito, which
 people with any kind of colour vision can tell apart; marks and lines differ in shape as well.
@@ -22,17 +22,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, PercentFormatter, StrMethodFormatter
 
+from retail_assets.chart_style import BLUE, DPI, FAINT, GREY, ORANGE, RED, STYLE
 from retail_assets.domain.accuracy import GRAINS, wape
 from retail_assets.domain.frames import SERIES
 
 __all__ = ["ShownSeries", "chosen_series", "draw_charts", "series_chart", "skill_chart"]
 
-_BLUE: Final = "#0072B2"
-_ORANGE: Final = "#E69F00"
-_RED: Final = "#D55E00"
-_GREY: Final = "#6B6B6B"
-_FAINT: Final = "#D9D9D9"
-_DPI: Final = 120
 _WEEK: Final = 7
 _WEEKS_BEFORE: Final = 8
 _DAYS_BETWEEN_TICKS: Final = 14
@@ -44,24 +39,6 @@ _GRAIN_TITLES: Final = {
     "product_store_day": "product, store and day",
     "product_store_week": "product, store and week",
     "category_store_week": "category, store and week",
-}
-_STYLE: Final = {
-    "font.family": "DejaVu Sans",
-    "font.size": 11,
-    "axes.titlesize": 13,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _GREY,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": _FAINT,
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
 }
 
 
@@ -93,11 +70,11 @@ def draw_charts(
     """Draw `backtest_series.png` and `backtest_skill.png`.
 
     Args:
-        forecasts: judged forecasts, as `domain.accuracy.report` takes them.
+        forecasts: judged forecasts, as `domain.judgement.report` takes them.
         days: store_id, product_id, business_date, demand (units; null where unknown), on_promotion: the days that are
             forecast, and eight weeks before the first origin.
         products: product_id, and name where it is to be shown.
-        report: of `domain.accuracy.report`.
+        report: of `domain.judgement.report`.
         folder: where the files go; made where it is missing.
         model: the model that is judged.
         rival: drawn as a thin line beside it, where it has forecast the series.
@@ -114,14 +91,14 @@ def draw_charts(
         raise ValueError(f"nothing to draw: {model} has no forecast of a day whose demand is known")
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         for name, figure in (
             ("backtest_series", series_chart(forecasts, days, products, shown, model=model, rival=rival)),
             ("backtest_skill", skill_chart(report, model=model)),
         ):
             path = folder / f"{name}.png"
             # Without the version of the library in it, the same data give the same file.
-            figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+            figure.savefig(path, dpi=DPI, metadata={"Software": None})
             written.append(path)
     return written
 
@@ -212,20 +189,20 @@ def series_chart(
         past = _of(days, one).filter(pl.col("business_date").is_between(since, last)).sort("business_date")
         _promotions(axes, past)
         for origin in ours["origin"].unique().sort():
-            axes.axvline(mdates.date2num(origin) + 0.5, color=_FAINT, linewidth=1, zorder=0)  # type: ignore[no-untyped-call]
+            axes.axvline(mdates.date2num(origin) + 0.5, color=FAINT, linewidth=1, zorder=0)  # type: ignore[no-untyped-call]
         for _, week in ours.group_by("origin", maintain_order=True):
             dates = week["target_date"].to_numpy()
             for low, high, alpha in (("q025", "q975", 0.16), ("q25", "q75", 0.32)):
                 axes.fill_between(
-                    dates, week[low].to_numpy(), week[high].to_numpy(), color=_BLUE, alpha=alpha, linewidth=0
+                    dates, week[low].to_numpy(), week[high].to_numpy(), color=BLUE, alpha=alpha, linewidth=0
                 )
-            axes.plot(dates, week["mean"].to_numpy(), color=_BLUE, linewidth=2.2)
+            axes.plot(dates, week["mean"].to_numpy(), color=BLUE, linewidth=2.2)
         for _, week in theirs.group_by("origin", maintain_order=True):
             has_rival = True
             axes.plot(
                 week["target_date"].to_numpy(),
                 week["mean"].to_numpy(),
-                color=_RED,
+                color=RED,
                 linewidth=1.1,
                 linestyle=(0, (4, 2)),
             )
@@ -268,21 +245,21 @@ def _errors(found: Mapping[str, pl.DataFrame]) -> str:
 def _promotions(axes: Axes, past: pl.DataFrame) -> None:
     for day in past.filter(pl.col("on_promotion"))["business_date"]:
         middle = mdates.date2num(day)  # type: ignore[no-untyped-call]
-        axes.axvspan(middle - 0.5, middle + 0.5, color=_ORANGE, alpha=0.25, linewidth=0, zorder=0)
+        axes.axvspan(middle - 0.5, middle + 0.5, color=ORANGE, alpha=0.25, linewidth=0, zorder=0)
 
 
 def _legend_below(figure: Figure, model: str, rival: str | None) -> None:
     handles: list[Any] = [
         Line2D([], [], color="black", marker="o", markersize=4, linewidth=0.8, label="demand"),
-        Line2D([], [], color=_BLUE, linewidth=2.2, label=f"forecast ({model})"),
-        Patch(color=_BLUE, alpha=0.45, linewidth=0, label="50 % band"),
-        Patch(color=_BLUE, alpha=0.16, linewidth=0, label="95 % band"),
+        Line2D([], [], color=BLUE, linewidth=2.2, label=f"forecast ({model})"),
+        Patch(color=BLUE, alpha=0.45, linewidth=0, label="50 % band"),
+        Patch(color=BLUE, alpha=0.16, linewidth=0, label="95 % band"),
     ]
     if rival is not None:
-        handles.append(Line2D([], [], color=_RED, linewidth=1.3, linestyle=(0, (4, 2)), label=rival))
+        handles.append(Line2D([], [], color=RED, linewidth=1.3, linestyle=(0, (4, 2)), label=rival))
     handles += [
-        Patch(color=_ORANGE, alpha=0.25, linewidth=0, label="promotion"),
-        Line2D([], [], color=_FAINT, linewidth=1.4, label="origin: nothing after it was known"),
+        Patch(color=ORANGE, alpha=0.25, linewidth=0, label="promotion"),
+        Line2D([], [], color=FAINT, linewidth=1.4, label="origin: nothing after it was known"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.4)
 
@@ -294,7 +271,7 @@ def skill_chart(report: Mapping[str, Any], *, model: str) -> Figure:
     the model: skill compares on rows that both have.
 
     Args:
-        report: of `domain.accuracy.report`.
+        report: of `domain.judgement.report`.
         model: the model that is judged.
     """
     finest = report["grains"][next(iter(GRAINS))]
@@ -308,15 +285,15 @@ def skill_chart(report: Mapping[str, Any], *, model: str) -> Figure:
         rows[0, number].set_title(f"By {_GRAIN_TITLES[grain]}")
         _skill_dots(rows[1, number], report["skill"][grain], rivals)
     handles: list[Any] = [
-        Line2D([], [], color=_BLUE, marker="o", markersize=9, linestyle="", label=model),
-        Line2D([], [], color=_GREY, marker="o", markersize=7, linestyle="", label="rival"),
+        Line2D([], [], color=BLUE, marker="o", markersize=9, linestyle="", label=model),
+        Line2D([], [], color=GREY, marker="o", markersize=7, linestyle="", label="rival"),
     ]
     if sampled:
         handles.append(
             Line2D(
                 [],
                 [],
-                color=_GREY,
+                color=GREY,
                 marker="o",
                 markersize=7,
                 markerfacecolor="white",
@@ -325,7 +302,7 @@ def skill_chart(report: Mapping[str, Any], *, model: str) -> Figure:
             )
         )
     handles.append(
-        Line2D([], [], color=_BLUE, marker="|", markersize=9, linewidth=1.6, label="95 % interval over origins")
+        Line2D([], [], color=BLUE, marker="|", markersize=9, linewidth=1.6, label="95 % interval over origins")
     )
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.6)
     return figure
@@ -339,9 +316,9 @@ def _wape_dots(axes: Axes, found: Mapping[str, Any], order: list[str], model: st
         if measures is None or measures["wape"] is None:
             continue
         value, own = measures["wape"], name == model
-        colour, part = (_BLUE if own else _GREY), measures["rows"] < most
+        colour, part = (BLUE if own else GREY), measures["rows"] < most
         sampled = sampled or part
-        axes.plot([0, value], [place, place], color=_FAINT, linewidth=1.2, zorder=1)
+        axes.plot([0, value], [place, place], color=FAINT, linewidth=1.2, zorder=1)
         axes.plot(
             value,
             place,
@@ -379,13 +356,13 @@ def _skill_dots(axes: Axes, found: Mapping[str, Any], rivals: list[str]) -> None
             axes.plot(
                 [one["low"], one["high"]],
                 [place, place],
-                color=_BLUE,
+                color=BLUE,
                 linewidth=1.6,
                 marker="|",
                 markersize=9,
                 zorder=2,
             )
-        axes.plot(one["skill"], place, marker="o", markersize=8, color=_BLUE, zorder=3)
+        axes.plot(one["skill"], place, marker="o", markersize=8, color=BLUE, zorder=3)
         axes.annotate(
             f"{one['skill']:+.1%}".replace("-", "\N{MINUS SIGN}"),
             (one["skill"], place),
@@ -393,7 +370,7 @@ def _skill_dots(axes: Axes, found: Mapping[str, Any], rivals: list[str]) -> None
             textcoords="offset points",
             ha="center",
             fontsize=9.5,
-            color=_BLUE,
+            color=BLUE,
             # Legible where it lies over the line at nought.
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )

@@ -1,7 +1,7 @@
 """Forecasts of the rivals that the model has to beat, made from one origin with nothing after it.
 
 Belongs here: named methods as others would use them, untuned, with what they need around them. Does not belong here:
-judging them (`domain.accuracy`), and the model that the platform forecasts with (`assets.models`).
+judging them (`domain.judgement`), and the model that the platform forecasts with (`assets.models`).
 
 All rivals see the same history on a daily grid: a day without a row is a day on which the series was not carried, 0;
 a day of unknown demand has the last known demand of the same weekday, because none of the libraries takes gaps. The

@@ -2,7 +2,7 @@
 
 At every origin the model is trained anew, by the procedure and the recipe of every week's training, on what was known
 then. Belongs here: what is forecast in which order, and what is written. Does not belong here: the model (`training`),
-the rivals (`rivals`), the measures (`domain.accuracy`), and what is shown (`show`).
+the rivals (`rivals`), the measures (`domain.judgement`), and what is shown (`show`).
 """
 
 import tempfile
@@ -20,12 +20,14 @@ from pyspark.sql import functions as F
 from retail_assets.backtest.errors import BacktestError
 from retail_assets.backtest.rivals import gbt_forecasts, rival_forecasts, sampled_series
 from retail_assets.contracts.tables import CORE_DAILY_SALES, QUANTILES
-from retail_assets.domain.accuracy import abc_classes, demand_classes, naive_scales, report
 from retail_assets.domain.demand import uncensored_demand
 from retail_assets.domain.errors import add_quantiles, fit_error_model
 from retail_assets.domain.forecasting import complete_forecasts
+from retail_assets.domain.judgement import report
 from retail_assets.domain.promotions import discounts_by_day
 from retail_assets.domain.recipe import Recipe
+from retail_assets.domain.scales import naive_scales
+from retail_assets.domain.series_classes import abc_classes, demand_classes
 from retail_assets.io_managers.delta import read_table
 from retail_assets.resources.lake import LakeResource
 from retail_assets.resources.spark import SparkResource
@@ -83,7 +85,7 @@ class Backtest:
 
     Attributes:
         forecasts: every forecast of every model: `COLUMNS`.
-        report: the measures (`domain.accuracy.report`), the origins, and how long each model took.
+        report: the measures (`domain.judgement.report`), the origins, and how long each model took.
         products: `reference/products`, for charts.
         history: demand of the days before the first origin and after, for charts: store_id, product_id,
             business_date, demand.

@@ -1,6 +1,6 @@
 """The report of a backtest as people read it: a table for each grain.
 
-Does not belong here: the figures (`domain.accuracy`), and charts (`charts`).
+Does not belong here: the figures (`domain.judgement`), and charts (`charts`).
 """
 
 from collections.abc import Mapping

@@ -54,3 +54,8 @@ def uncensored_demand(units: pl.Expr | str, stockout_hours: pl.Expr | str, open_
         .then(sold)
         .otherwise(sold * scale)
     )
+
+
+def days_of_known_demand(history: pl.DataFrame) -> pl.DataFrame:
+    """Return the days of a history (with a column `demand`, units) whose demand is known, in units as Float64."""
+    return history.with_columns(pl.col("demand").cast(pl.Float64).fill_nan(None)).drop_nulls("demand")

@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 
 from retail_assets.backtest.charts import chosen_series, draw_charts, series_chart, skill_chart
 from retail_assets.contracts.tables import QUANTILES
-from retail_assets.domain.accuracy import abc_classes, demand_classes, naive_scales, report
+from retail_assets.domain.judgement import report
+from retail_assets.domain.scales import naive_scales
+from retail_assets.domain.series_classes import abc_classes, demand_classes
 
 ORIGINS = [date(2024, 6, 2) + timedelta(days=7 * n) for n in range(3)]
 LAST = ORIGINS[-1] + timedelta(days=7)

@@ -16,7 +16,7 @@ SIMULATORS_OWN = {
 #: What each part may import of the project; itself is always allowed.
 ALLOWED = {
     "retail_assets/contracts": {"retail_assets.contracts"},
-    "retail_assets/simulator": {"retail_assets.contracts", "retail_assets.delta_log"},
+    "retail_assets/simulator": {"retail_assets.contracts", "retail_assets.delta_log", "retail_assets.chart_style"},
     "retail_assets/simulator/world": {"retail_assets.contracts", *SIMULATORS_OWN},
     "retail_assets/simulator/demand": {"retail_assets.contracts", "retail_assets.simulator.world", *SIMULATORS_OWN},
     "retail_assets/simulator/stock": {
@@ -26,8 +26,8 @@ ALLOWED = {
         *SIMULATORS_OWN,
     },
     "retail_assets/simulator/tills": {"retail_assets.contracts", *SIMULATORS_OWN},
-    # As an outsider: the contracts are all that it knows.
-    "retail_assets/simulator/realism": {"retail_assets.contracts"},
+    # As an outsider: the contracts are all that it knows of data.
+    "retail_assets/simulator/realism": {"retail_assets.contracts", "retail_assets.chart_style"},
     "retail_assets/domain": {"retail_assets.contracts"},
     # Bulk rows of a raw table are written as a simulated history writes them.
     "retail_assets/imports": {

@@ -21,50 +21,23 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
+from retail_assets.chart_style import BLUE, DPI, FAINT, GREEN, GREY, ORANGE, PINK, RED, STYLE
 from retail_assets.simulator.realism.report import Findings, Story
 from retail_assets.simulator.realism.statistics import ADI_CUT, CLASSES, CV2_CUT, SERIES, class_shares
 
-_BLUE: Final = "#0072B2"
-_ORANGE: Final = "#E69F00"
-_GREEN: Final = "#009E73"
-_RED: Final = "#D55E00"
-_PINK: Final = "#CC79A7"
-_GREY: Final = "#6B6B6B"
-_FAINT: Final = "#D9D9D9"
-_CYCLE: Final = (_BLUE, _RED, _GREEN, _PINK, _ORANGE)
+_CYCLE: Final = (BLUE, RED, GREEN, PINK, ORANGE)
 _LINE_STYLES: Final = ("-", "--", "-.", ":")
 _CLASS_MARKS: Final = {
-    "intermittent": (_BLUE, "o"),
-    "lumpy": (_RED, "^"),
-    "erratic": (_PINK, "s"),
-    "smooth": (_GREEN, "D"),
+    "intermittent": (BLUE, "o"),
+    "lumpy": (RED, "^"),
+    "erratic": (PINK, "s"),
+    "smooth": (GREEN, "D"),
 }
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _HOURS: Final = 24
-_DPI: Final = 120
 _MOST_DOTS: Final = 20_000
 _LEAST_CV2: Final = 0.01
 _DECADES_WITH_FIVES: Final = 3.3  # more decades leave no room for the ticks between them
-_STYLE: Final = {
-    "font.family": "DejaVu Sans",
-    "font.size": 11,
-    "axes.titlesize": 13,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _GREY,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": _FAINT,
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-    # The same data give the same file, whoever draws it.
-    "svg.hashsalt": "retail",
-}
 
 
 def draw_charts(findings: Findings, folder: Path) -> list[Path]:
@@ -89,12 +62,12 @@ def draw_charts(findings: Findings, folder: Path) -> list[Path]:
         ("demand_classes", lambda: demand_classes(findings.series)),
     ]
     written = []
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         for name, draw in pictures:
             if draw is None:
                 continue
             path = folder / f"{name}.png"
-            draw().savefig(path, dpi=_DPI, metadata={"Software": None})
+            draw().savefig(path, dpi=DPI, metadata={"Software": None})
             written.append(path)
     return written
 
@@ -131,9 +104,9 @@ def week_by_hour(by_hour: pl.DataFrame) -> Figure:
     axes.tick_params(axis="x", which="major", length=0, pad=18)
     quarters = [hour for hour in range(len(_WEEKDAYS) * _HOURS) if hour % _HOURS in {6, 12, 18}]
     axes.set_xticks(quarters, [f"{hour % _HOURS}:00" for hour in quarters], minor=True)
-    axes.tick_params(axis="x", which="minor", labelsize=8, labelcolor=_GREY)
+    axes.tick_params(axis="x", which="minor", labelsize=8, labelcolor=GREY)
     for midnight in range(_HOURS, len(_WEEKDAYS) * _HOURS, _HOURS):
-        axes.axvline(midnight, color=_FAINT, linewidth=1, zorder=0)
+        axes.axvline(midnight, color=FAINT, linewidth=1, zorder=0)
     _legend_above(axes)
     return figure
 
@@ -150,7 +123,7 @@ def year_by_day(by_date: pl.DataFrame) -> Figure:
     axes = figure.add_subplot()
     weekend = year["date"].dt.weekday().to_numpy() >= 6  # noqa: PLR2004 - Saturday is the sixth day
     axes.bar(dates[~weekend], units[~weekend], width=0.9, color="#9CC4E0", label="Monday to Friday")
-    axes.bar(dates[weekend], units[weekend], width=0.9, color=_BLUE, label="Saturday, Sunday")
+    axes.bar(dates[weekend], units[weekend], width=0.9, color=BLUE, label="Saturday, Sunday")
     (week,) = axes.plot(dates, year["week"].to_numpy(), color="black", linewidth=1.8, label="mean of seven days")
     top = float(units.max()) if units.size else 1.0
     off = year.filter(pl.col("holiday_name") != "")
@@ -159,7 +132,7 @@ def year_by_day(by_date: pl.DataFrame) -> Figure:
         np.full(off.height, top * 1.04),
         marker="v",
         s=45,
-        color=_RED,
+        color=RED,
         label="public holiday",
         zorder=3,
     )
@@ -189,20 +162,20 @@ def product_story(story: Story) -> Figure:
     days = story.days.sort("date")
     dates, units = days["date"].to_numpy(), days["units"].to_numpy()
     empty = days["stocked_out"].fill_null(value=False).to_numpy()
-    sales.bar(dates, units, width=0.85, color=_BLUE)
+    sales.bar(dates, units, width=0.85, color=BLUE)
     top = max(float(units.max()), 1.0)
     sales.scatter(
         dates[empty],
         np.full(int(empty.sum()), -0.05 * top),
         marker="x",
         s=32,
-        color=_RED,
+        color=RED,
         linewidths=1.8,
         clip_on=False,
     )
     for first, last in _runs(days.filter("on_promotion")["date"]):
         for axes in (sales, stock):
-            axes.axvspan(first, last, color=_ORANGE, alpha=0.28, linewidth=0, zorder=0)
+            axes.axvspan(first, last, color=ORANGE, alpha=0.28, linewidth=0, zorder=0)
     sales.set_ylim(-0.1 * top, top * 1.08)
     sales.set_yticks([tick for tick in sales.get_yticks() if 0 <= tick <= top * 1.08])
     sales.set_ylabel("units sold per day")
@@ -210,18 +183,18 @@ def product_story(story: Story) -> Figure:
     sales.tick_params(axis="x", labelbottom=False)
     sales.legend(
         handles=[
-            Patch(color=_BLUE, label="units sold"),
-            Patch(color=_ORANGE, alpha=0.28, label="promotion"),
+            Patch(color=BLUE, label="units sold"),
+            Patch(color=ORANGE, alpha=0.28, label="promotion"),
             Line2D(
                 [],
                 [],
-                color=_RED,
+                color=RED,
                 marker="x",
                 linestyle="",
                 markeredgewidth=1.8,
                 label="shelf empty at some time of trade",
             ),
-            Line2D([], [], color=_GREEN, label="stock by the books"),
+            Line2D([], [], color=GREEN, label="stock by the books"),
         ],
         loc="lower left",
         bbox_to_anchor=(0, 1),
@@ -231,7 +204,7 @@ def product_story(story: Story) -> Figure:
         borderpad=0,
     )
     stock.step(
-        story.on_hand["at"].to_numpy(), story.on_hand["on_hand"].to_numpy(), where="post", color=_GREEN, linewidth=1.4
+        story.on_hand["at"].to_numpy(), story.on_hand["on_hand"].to_numpy(), where="post", color=GREEN, linewidth=1.4
     )
     stock.set_ylabel("units on hand")
     stock.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -374,7 +347,7 @@ def _name_holidays(axes: Axes, off: pl.DataFrame, height: float) -> None:
                 ha="center",
                 va="bottom",
                 fontsize=8.5,
-                color=_GREY,
+                color=GREY,
             )
             before = row["date"]
 

@@ -10,15 +10,10 @@ import polars as pl
 import pytest
 
 from retail_assets.contracts.tables import QUANTILES
-from retail_assets.domain.accuracy import (
-    abc_classes,
-    bias,
-    demand_classes,
-    naive_scales,
-    report,
-    skill,
-    wape,
-)
+from retail_assets.domain.accuracy import bias, wape
+from retail_assets.domain.judgement import report, skill
+from retail_assets.domain.scales import naive_scales
+from retail_assets.domain.series_classes import abc_classes, demand_classes
 
 ORIGIN = date(2024, 3, 31)
 NEXT = ORIGIN + timedelta(days=7)
