@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from retail_assets.backtest.names import OURS, RIVALS
 from retail_assets.contracts.jobs import DAILY_ETL
 from retail_assets.explained import explained
 from retail_assets.settings import Settings, load_settings
@@ -17,9 +18,6 @@ from retail_assets.tenants import tenant_option
 
 if TYPE_CHECKING:
     from retail_assets.backtest.run import Backtest
-
-#: As in `backtest.run`, which is slow to import; a test holds them together.
-RIVALS = ("seasonal_naive", "mean_28", "lightgbm", "auto_ets", "croston_sba", "mllib_gbt")
 
 
 @click.command("backtest")
@@ -111,7 +109,6 @@ def _write(
     from rich.console import Console
 
     from retail_assets.backtest.charts import draw_charts
-    from retail_assets.backtest.run import OURS
     from retail_assets.backtest.show import show
     from retail_assets.bench.report import describe_machine, write_report
 

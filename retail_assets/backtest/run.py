@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame as SparkFrame
 from pyspark.sql import functions as F
 
 from retail_assets.backtest.errors import BacktestError
+from retail_assets.backtest.names import OURS, QUICK, RIVALS
 from retail_assets.backtest.rivals import gbt_forecasts, rival_forecasts, sampled_series
 from retail_assets.contracts.tables import CORE_DAILY_SALES, QUANTILES
 from retail_assets.domain.demand import uncensored_demand
@@ -35,12 +36,6 @@ from retail_assets.training.procedure import Trained, origins_needed, rows_to_le
 from retail_assets.training.rows import Masters, rows_from_sales
 from retail_assets.training.trees import predict_mean
 
-#: The name of the project's own model among the rivals.
-OURS: Final = "retail"
-#: Rivals that take seconds for all series, and those that are asked for a sample of them where there are many.
-QUICK: Final = ("seasonal_naive", "mean_28", "lightgbm")
-SLOW: Final = ("auto_ets", "croston_sba", "mllib_gbt")
-RIVALS: Final = (*QUICK, *SLOW)
 #: What a row of the written forecasts holds.
 COLUMNS: Final = (
     "model",
@@ -115,8 +110,6 @@ def run_backtest(
         BacktestError: there are no daily sales, or too few.
     """
     session = spark.spark_session
-    if lake.delta(CORE_DAILY_SALES) is None:
-        raise BacktestError(f"{CORE_DAILY_SALES.path} is empty: run `retail run daily_etl` first")
     masters = Masters.of(lake)
     sold = lake.read(CORE_DAILY_SALES, columns=list(_SOLD))
     if sold.is_empty():

@@ -3,7 +3,6 @@
 Does not belong here: where the rows come from (`rows`), and what is trained on which of them (`procedure`).
 """
 
-import json
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -124,11 +123,6 @@ def read_trees(trees: bytes) -> "Booster":
     from xgboost import Booster
 
     return Booster(model_file=bytearray(trees))
-
-
-def objective_of(trees: bytes) -> str:
-    """Return the objective that trees were trained with."""
-    return str(json.loads(read_trees(trees).save_config())["learner"]["objective"]["name"])
 
 
 def predict_mean(rows: SparkFrame, trees: bytes) -> SparkFrame:

@@ -11,7 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from retail_assets.backtest.errors import BacktestError
-from retail_assets.backtest.run import OURS, Backtest, Plan, run_backtest
+from retail_assets.backtest.names import OURS
+from retail_assets.backtest.run import Backtest, Plan, run_backtest
 from retail_assets.contracts.tables import (
     CORE_DAILY_SALES,
     QUANTILES,
